@@ -1,0 +1,221 @@
+"""Centred Fourier transforms and the Fourier operators of magnetic resonance imaging.
+
+Images are real (B, 2, H, W) with real and imaginary part as channels; k-space is complex (B, coils, H, W) with the phase
+encoding on the last axis and zero frequency at index size // 2, of odd and even sizes alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skiagraph.physics.operator import LinearOperator, per_sample
+
+__all__ = [
+    "CoilFourier",
+    "MaskedCoilFourier",
+    "MaskedFourier",
+    "centred_fft2",
+    "centred_ifft2",
+    "check_mask",
+    "to_complex",
+    "to_real",
+]
+
+_PLANE = (-2, -1)
+
+
+def to_complex(x: Tensor) -> Tensor:
+    """(B, 2, ...) real and imaginary part -> (B, ...) complex; half precisions become complex64."""
+    if x.is_complex() or x.ndim < 2 or x.shape[1] != 2:
+        raise ValueError(
+            f"x: found {x.dtype} of shape {tuple(x.shape)}; allowed is real (B, 2, ...), channels re and im."
+        )
+    if x.dtype in (torch.float16, torch.bfloat16):
+        x = x.float()
+    return torch.complex(x[:, 0].contiguous(), x[:, 1].contiguous())
+
+
+def to_real(x: Tensor) -> Tensor:
+    """(B, ...) complex -> (B, 2, ...) real and imaginary part."""
+    if not x.is_complex():
+        raise ValueError(f"x: found {x.dtype}; allowed is a complex tensor.")
+    return torch.stack([x.real, x.imag], 1)
+
+
+def centred_fft2(x: Tensor) -> Tensor:
+    """Orthonormal 2-D transform over the last two axes, zero position and zero frequency at index size // 2.
+
+    X = fftshift(fft2(ifftshift(x), norm="ortho")): unitary for every size, even or odd.
+    """
+    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(x, _PLANE), norm="ortho"), _PLANE)
+
+
+def centred_ifft2(x: Tensor) -> Tensor:
+    """Inverse, and adjoint, of `centred_fft2`."""
+    return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(x, _PLANE), norm="ortho"), _PLANE)
+
+
+def check_mask(mask: Tensor, name: str = "mask") -> None:
+    """Refuse a mask that is not real (B or 1, 1, H or 1, W or 1) with values 0 and 1."""
+    if mask.ndim != 4 or mask.shape[1] != 1:
+        raise ValueError(
+            f"{name}: found shape {tuple(mask.shape)}; allowed is (B or 1, 1, H or 1, W), one for all coils."
+        )
+    if mask.is_complex() or not bool(((mask == 0) | (mask == 1)).all()):
+        raise ValueError(
+            f"{name}: found {mask.dtype} with other values than 0 and 1; allowed are real masks of 0 and 1."
+        )
+
+
+def _check_maps(maps: Tensor) -> None:
+    if maps.ndim != 4 or not maps.is_complex():
+        raise ValueError(
+            f"maps: found {maps.dtype} of shape {tuple(maps.shape)}; allowed is complex (B or 1, coils, H, W)."
+        )
+
+
+def _check_plane(mask: Tensor, maps: Tensor) -> None:
+    for axis in _PLANE:
+        if mask.shape[axis] not in (1, maps.shape[axis]):
+            raise ValueError(
+                f"mask: found shape {tuple(mask.shape)}, which does not fit maps of shape {tuple(maps.shape)}; "
+                "allowed are (B or 1, 1, H or 1, W or 1) of the same H and W."
+            )
+
+
+def _cyclic_filter(x: Tensor, mask: Tensor) -> Tensor:
+    """F^H M F x of the centred transform F, by transforms along the axes on which the mask varies only.
+
+    F = S F0 S^-1 with a circular shift S, and F0^H D F0 is a circular convolution, which commutes with S; so the image is
+    not shifted at all and the mask once: F^H M F = F0^-1 (S^-1 M S) F0, in any normalisation.
+    """
+    axes = tuple(axis for axis in _PLANE if mask.shape[axis] > 1)
+    if not axes:
+        return mask * x
+    rolled = torch.fft.ifftshift(mask, axes)
+    return torch.fft.ifftn(rolled * torch.fft.fftn(x, dim=axes), dim=axes)
+
+
+@dataclass(frozen=True, eq=False)
+class CoilFourier(LinearOperator):
+    """T: image -> k-space of every coil, y_c = F (C_c x), F the centred orthonormal transform.
+
+    Where sum_c |C_c|^2 = 1, T^H T = I; T T^H is a projection, not the identity.
+
+    Args:
+        maps: (B or 1, coils, H, W) complex coil sensitivities.
+    """
+
+    maps: Tensor
+
+    def __post_init__(self) -> None:
+        _check_maps(self.maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2, H, W) real -> (B, coils, H, W) complex."""
+        return centred_fft2(self.maps * to_complex(x).unsqueeze(1))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """sum_c conj(C_c) F^H y_c: (B, coils, H, W) complex -> (B, 2, H, W) real."""
+        return to_real((self.maps.conj() * centred_ifft2(y)).sum(1))
+
+    def normal(self, x: Tensor) -> Tensor:
+        """sum_c |C_c|^2 x."""
+        return self._power() * x
+
+    def pinv(self, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
+        """T^H y / sum_c |C_c|^2, zero where all maps are zero (closed form; the other arguments are not needed)."""
+        return self._divide(self.adjoint(y), self._power())
+
+    def prox(
+        self, x: Tensor, y: Tensor, weight: float | Tensor, *, iterations: int = 50, tolerance: float = 1e-6
+    ) -> Tensor:
+        """(T^H y + weight x) / (sum_c |C_c|^2 + weight), in closed form."""
+        power, ratio = self._power(), per_sample(weight, x)
+        return x + self._divide(self.adjoint(y) - power * x, power + ratio)
+
+    def _power(self) -> Tensor:
+        return (self.maps.real.square() + self.maps.imag.square()).sum(1, keepdim=True)
+
+    @staticmethod
+    def _divide(numerator: Tensor, denominator: Tensor) -> Tensor:
+        positive = denominator > 0
+        return torch.where(positive, numerator / torch.where(positive, denominator, 1.0), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedCoilFourier(LinearOperator):
+    """M T: image -> sampled k-space of every coil, zero where not sampled.
+
+    Args:
+        maps: (B or 1, coils, H, W) complex coil sensitivities.
+        mask: (B or 1, 1, H or 1, W or 1) real 0/1; (B, 1, 1, W) samples whole columns.
+    """
+
+    maps: Tensor
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        _check_maps(self.maps)
+        check_mask(self.mask)
+        _check_plane(self.mask, self.maps)
+
+    @property
+    def full(self) -> CoilFourier:
+        """T, without the mask."""
+        return CoilFourier(self.maps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2, H, W) real -> (B, coils, H, W) complex."""
+        return self.mask * self.full.forward(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """T^H M y: (B, coils, H, W) complex -> (B, 2, H, W) real."""
+        return self.full.adjoint(self.mask * y)
+
+    def normal(self, x: Tensor) -> Tensor:
+        """T^H M T x; for column masks by one pair of 1-D transforms along the last axis, without shifts."""
+        return to_real(self.normal_complex(to_complex(x)))
+
+    def normal_complex(self, x: Tensor) -> Tensor:
+        """`normal` on complex images (B, H, W), for solvers that keep a complex state."""
+        return (self.maps.conj() * _cyclic_filter(self.maps * x.unsqueeze(1), self.mask)).sum(1)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedFourier(LinearOperator):
+    """M F: image -> sampled k-space of a single coil.
+
+    Args:
+        mask: (B or 1, 1, H or 1, W or 1) real 0/1.
+    """
+
+    mask: Tensor
+
+    def __post_init__(self) -> None:
+        check_mask(self.mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2, H, W) real -> (B, 1, H, W) complex."""
+        return self.mask * centred_fft2(to_complex(x).unsqueeze(1))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """F^H M y: (B, 1, H, W) complex -> (B, 2, H, W) real."""
+        return to_real(centred_ifft2(self.mask * y)[:, 0])
+
+    def normal(self, x: Tensor) -> Tensor:
+        """F^H M F x, by transforms along the axes on which the mask varies."""
+        return to_real(_cyclic_filter(to_complex(x).unsqueeze(1), self.mask)[:, 0])
+
+    def pinv(self, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
+        """F^H M y: the pseudo-inverse is the adjoint."""
+        return self.adjoint(y)
+
+    def prox(
+        self, x: Tensor, y: Tensor, weight: float | Tensor, *, iterations: int = 50, tolerance: float = 1e-6
+    ) -> Tensor:
+        """x + F^H M (y - F x) / (1 + weight), in closed form."""
+        return x + self.adjoint(y - self.forward(x)) / (1 + per_sample(weight, x))
