@@ -7,6 +7,7 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -89,12 +90,24 @@ def attend(qkv: Tensor, heads: int, order: AttentionOrder) -> Tensor:
     """
     batch, stacked, tokens = qkv.shape
     width = stacked // (3 * heads)
+    rows = qkv.transpose(1, 2).contiguous()  # the fused kernels want the channels of a token side by side
     if order == "legacy":
-        q, k, v = qkv.reshape(batch, heads, 3, width, tokens).unbind(2)
+        q, k, v = rows.reshape(batch, tokens, heads, 3, width).permute(3, 0, 2, 1, 4)
     else:
-        q, k, v = qkv.reshape(batch, 3, heads, width, tokens).unbind(1)
-    mixed = functional.scaled_dot_product_attention(q.transpose(-1, -2), k.transpose(-1, -2), v.transpose(-1, -2))
-    return mixed.transpose(-1, -2).reshape(batch, stacked // 3, tokens)
+        q, k, v = rows.reshape(batch, tokens, 3, heads, width).permute(2, 0, 3, 1, 4)
+    if _carries_tangent(q):  # the fused kernels have no forward-mode derivative
+        mixed = ((q @ k.transpose(-1, -2)) / math.sqrt(width)).softmax(dim=-1) @ v
+    else:
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+    result: Tensor = mixed.transpose(-1, -2).reshape(batch, stacked // 3, tokens)
+    return result
+
+
+def _carries_tangent(x: Tensor) -> bool:
+    """Tell whether a Jacobian-vector product is being pushed through `x`."""
+    if torch.compiler.is_compiling():
+        return False
+    return forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
 
 
 class Upsample(nn.Module):
@@ -190,13 +203,14 @@ class ResidualBlock(nn.Module):
         if self.resample is not None:
             hidden, x = self.resample(hidden), self.resample(x)
         hidden = self.in_layers[2](hidden)
-        shift: Tensor = self.emb_layers(embedding).to(hidden.dtype)
+        shift: Tensor = self.emb_layers(embedding)
         shift = shift.reshape(*shift.shape, *[1] * (x.dim() - 2))
         if self.scale_shift:
             scale, shift = shift.chunk(2, dim=1)
-            hidden = self.out_layers[0](hidden) * (1 + scale) + shift
+            normalised = self.out_layers[0](hidden)
+            hidden = torch.addcmul(shift.to(normalised.dtype), normalised, 1 + scale.to(normalised.dtype))
         else:
-            hidden = self.out_layers[0](hidden + shift)
+            hidden = self.out_layers[0](hidden + shift.to(hidden.dtype))
         result: Tensor = self.skip_connection(x) + self.out_layers[1:](hidden)
         return result
 
