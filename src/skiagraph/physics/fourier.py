@@ -1,17 +1,18 @@
 """Centred Fourier transforms and the Fourier operators of magnetic resonance imaging.
 
-Images are real (B, 2, H, W) with real and imaginary part as channels; k-space is complex (B, coils, H, W) with the phase
-encoding on the last axis and zero frequency at index size // 2, of odd and even sizes alike.
+Images are real (B, 2, H, W) with real and imaginary part as channels; k-space is complex (B, coils, H, W) with the
+phase encoding on the last axis and zero frequency at index size // 2, of odd and even sizes alike.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from skiagraph.physics.operator import LinearOperator, per_sample
+from skiagraph.physics.operator import LinearOperator, conjugate_gradient, per_sample
 
 __all__ = [
     "CoilFourier",
@@ -50,12 +51,14 @@ def centred_fft2(x: Tensor) -> Tensor:
 
     X = fftshift(fft2(ifftshift(x), norm="ortho")): unitary for every size, even or odd.
     """
-    return torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(x, _PLANE), norm="ortho"), _PLANE)
+    spectrum: Tensor = torch.fft.fft2(torch.fft.ifftshift(x, _PLANE), norm="ortho")
+    return torch.fft.fftshift(spectrum, _PLANE)
 
 
 def centred_ifft2(x: Tensor) -> Tensor:
     """Inverse, and adjoint, of `centred_fft2`."""
-    return torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(x, _PLANE), norm="ortho"), _PLANE)
+    image: Tensor = torch.fft.ifft2(torch.fft.ifftshift(x, _PLANE), norm="ortho")
+    return torch.fft.fftshift(image, _PLANE)
 
 
 def check_mask(mask: Tensor, name: str = "mask") -> None:
@@ -89,14 +92,15 @@ def _check_plane(mask: Tensor, maps: Tensor) -> None:
 def _cyclic_filter(x: Tensor, mask: Tensor) -> Tensor:
     """F^H M F x of the centred transform F, by transforms along the axes on which the mask varies only.
 
-    F = S F0 S^-1 with a circular shift S, and F0^H D F0 is a circular convolution, which commutes with S; so the image is
-    not shifted at all and the mask once: F^H M F = F0^-1 (S^-1 M S) F0, in any normalisation.
+    F = S F0 S^-1 with a circular shift S, and F0^H D F0 is a circular convolution, which commutes with S; so the image
+    is not shifted at all and the mask once: F^H M F = F0^-1 (S^-1 M S) F0, in any normalisation.
     """
     axes = tuple(axis for axis in _PLANE if mask.shape[axis] > 1)
     if not axes:
         return mask * x
     rolled = torch.fft.ifftshift(mask, axes)
-    return torch.fft.ifftn(rolled * torch.fft.fftn(x, dim=axes), dim=axes)
+    filtered: Tensor = torch.fft.ifftn(rolled * torch.fft.fftn(x, dim=axes), dim=axes)
+    return filtered
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +186,31 @@ class MaskedCoilFourier(LinearOperator):
 
     def normal_complex(self, x: Tensor) -> Tensor:
         """`normal` on complex images (B, H, W), for solvers that keep a complex state."""
-        return (self.maps.conj() * _cyclic_filter(self.maps * x.unsqueeze(1), self.mask)).sum(1)
+        return (self._conjugate() * _cyclic_filter(self.maps * x.unsqueeze(1), self.mask)).sum(1)
+
+    def pinv(self, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
+        """The shortest least-squares solution by conjugate gradients (CG-SENSE without regularisation)."""
+        rhs = to_complex(self.adjoint(y))
+        return to_real(conjugate_gradient(self.normal_complex, rhs, None, iterations, tolerance))
+
+    def prox(
+        self, x: Tensor, y: Tensor, weight: float | Tensor, *, iterations: int = 50, tolerance: float = 1e-6
+    ) -> Tensor:
+        """See `LinearOperator.prox`; the iterate is kept complex."""
+        rhs = to_complex(self.adjoint(y - self.forward(x)))
+        ratio = per_sample(weight, rhs)
+        step = conjugate_gradient(lambda z: self.normal_complex(z) + ratio * z, rhs, None, iterations, tolerance)
+        return x + to_real(step)
+
+    def _conjugate(self) -> Tensor:
+        """conj(C) as numbers in memory, which multiply faster than a lazy conjugate; kept while maps are constant."""
+        if self.maps.requires_grad or torch.is_inference_mode_enabled():
+            return torch.conj_physical(self.maps)
+        return self._kept_conjugate
+
+    @cached_property
+    def _kept_conjugate(self) -> Tensor:
+        return torch.conj_physical(self.maps)
 
 
 @dataclass(frozen=True, eq=False)

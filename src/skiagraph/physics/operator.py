@@ -43,7 +43,8 @@ def per_sample(value: float | Tensor, like: Tensor, name: str = "weight") -> Ten
     tensor = torch.as_tensor(value, device=like.device).to(real)
     if tensor.ndim > 1 or (tensor.ndim == 1 and tensor.shape[0] not in (1, like.shape[0])):
         raise ValueError(
-            f"{name}: found shape {tuple(tensor.shape)}; allowed are a number or one value per sample, ({like.shape[0]},)."
+            f"{name}: found shape {tuple(tensor.shape)}; "
+            f"allowed are a number or one value per sample, ({like.shape[0]},)."
         )
     if not bool((torch.isfinite(tensor) & (tensor >= 0)).all()):
         raise ValueError(f"{name}: found {tensor.tolist()}; every value must be finite and >= 0.")
@@ -61,9 +62,10 @@ def conjugate_gradient(
 
     With `tolerance` 0 the number of iterations is fixed and the device is never asked for a value, so the call can be
     recorded, compiled and differentiated through by autograd (to `rhs`, `start` and whatever `normal` depends on).
-    A sample stays where it is once its residual falls to `tolerance` |rhs| (at least 4 roundings of |rhs|), or where its
-    search direction is in the null space of N to rounding: there is no division by zero, and what happens to one
-    sample never depends on its neighbours in the batch. From `start` 0 with rhs in the range of N the limit is N^+ rhs.
+    A sample stays where it is once its residual falls to `tolerance` |rhs| (at least 4 roundings of |rhs|), or where
+    its search direction is in the null space of N to rounding: there is no division by zero, and what happens to one
+    sample never depends on its neighbours in the batch. From `start` 0, with rhs in the range of N, the limit is
+    N^+ rhs.
 
     Args:
         normal: x -> N x, shape kept; acts on each sample alone.

@@ -76,7 +76,8 @@ def covering_subsets(draws: Draws, items: int, keep: int, count: int) -> Tensor:
     """
     if count * keep < items:
         raise ValueError(
-            f"count: found {count} subsets of {keep}, which cannot cover {items} items; allowed >= {needed(items, keep)}."
+            f"count: found {count} subsets of {keep}, which cannot cover {items} items; "
+            f"allowed >= {needed(items, keep)}."
         )
     order = draws.permutation(items)
     group = torch.empty_like(order).scatter_(
