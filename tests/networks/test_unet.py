@@ -11,21 +11,9 @@ from torch import Tensor, nn
 from skiagraph.networks.encoder import pad_to_multiple
 from skiagraph.networks.unet import UNet, UNetConfig, parameter_count
 
+from .filled import filled_unet, noise
+
 TINY = UNetConfig(channels=8, multipliers=(1, 2), residual_blocks=1, attention_downsamplings=(2,), heads=2, groups=4)
-
-
-def filled(config: UNetConfig, seed: int = 0) -> UNet:
-    """A network in which no parameter is zero (a fresh one gives 0 and would pass any comparison)."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        network = UNet(config).eval()
-        for parameter in network.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape))
-    return network
-
-
-def noise(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +62,7 @@ def test_a_fresh_network_gives_exactly_zero(dimensions: int, residual: bool, lea
     ],
 )
 def test_any_size_goes_in_and_comes_out(change: dict[str, object], size: tuple[int, ...]) -> None:
-    network = filled(replace(TINY, out_channels=3, **change))
+    network = filled_unet(replace(TINY, out_channels=3, **change))
     out = network(noise(1, 1, *size), torch.tensor(3.0))
     assert out.shape == (1, 3, *size)
     assert torch.isfinite(out).all()
@@ -82,7 +70,7 @@ def test_any_size_goes_in_and_comes_out(change: dict[str, object], size: tuple[i
 
 
 def test_depth_is_untouched_when_it_is_not_downsampled() -> None:
-    network = filled(replace(TINY, dimensions=3, downsample_depth=False))
+    network = filled_unet(replace(TINY, dimensions=3, downsample_depth=False))
     shapes: list[torch.Size] = []
     network.middle_block.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
     network(noise(1, 1, 3, 4, 4), torch.tensor(0.0))
@@ -101,7 +89,7 @@ def test_padding_repeats_the_border_and_is_cropped_exactly() -> None:
 
 
 def test_a_divisible_size_is_not_padded_and_an_odd_one_equals_the_padded_input() -> None:
-    network, x = filled(TINY), noise(1, 1, 7, 8)
+    network, x = filled_unet(TINY), noise(1, 1, 7, 8)
     padded, crop = pad_to_multiple(x, (2, 2))
     time = torch.tensor([5.0])
     assert torch.equal(network(x, time), network(padded, time)[crop])
@@ -109,7 +97,7 @@ def test_a_divisible_size_is_not_padded_and_an_odd_one_equals_the_padded_input()
 
 @pytest.mark.parametrize("scale_shift", [True, False])
 def test_time_and_class_change_the_output_and_samples_do_not_mix(scale_shift: bool) -> None:
-    network = filled(replace(TINY, classes=3, scale_shift=scale_shift))
+    network = filled_unet(replace(TINY, classes=3, scale_shift=scale_shift))
     x = noise(1, 1, 8, 8).expand(4, 1, 8, 8)
     time, label = torch.tensor([1.0, 1.0, 600.5, 600.5]), torch.tensor([0, 2, 0, 2])
     with torch.no_grad():
@@ -121,7 +109,7 @@ def test_time_and_class_change_the_output_and_samples_do_not_mix(scale_shift: bo
 
 
 def test_a_row_passed_directly_equals_its_label() -> None:
-    network, x, time = filled(replace(TINY, classes=3)), noise(2, 1, 4, 4), torch.tensor(7.0)
+    network, x, time = filled_unet(replace(TINY, classes=3)), noise(2, 1, 4, 4), torch.tensor(7.0)
     label = torch.tensor([2, 0])
     by_label = network(x, time, label)
     assert torch.equal(network(x, time, embedding=network.class_embedding(label)), by_label)
@@ -130,7 +118,7 @@ def test_a_row_passed_directly_equals_its_label() -> None:
 
 
 def test_a_vector_condition_is_used_and_combines_with_a_label() -> None:
-    network, x, time = filled(replace(TINY, classes=2, embedding_inputs=3)), noise(2, 1, 4, 4), torch.tensor(7.0)
+    network, x, time = filled_unet(replace(TINY, classes=2, embedding_inputs=3)), noise(2, 1, 4, 4), torch.tensor(7.0)
     label = torch.tensor([0, 1])
     vectors = noise(2, 3, seed=5)
     out = network(x, time, label, vectors)
@@ -171,17 +159,17 @@ def test_a_fractional_label_is_refused() -> None:
 
 
 def test_the_two_attention_orders_share_keys_but_not_outputs() -> None:
-    legacy = filled(TINY)
+    legacy = filled_unet(TINY)
     new = UNet(replace(TINY, attention_order="new")).eval()
     new.load_state_dict(legacy.state_dict())
     x, time = noise(1, 1, 8, 8), torch.tensor(1.0)
     assert (legacy(x, time) - new(x, time)).abs().max() > 1e-4
-    single, other = (filled(replace(TINY, heads=1, attention_order=order)) for order in ("legacy", "new"))
+    single, other = (filled_unet(replace(TINY, heads=1, attention_order=order)) for order in ("legacy", "new"))
     assert torch.equal(single(x, time), other(x, time))
 
 
 def test_checkpointing_changes_neither_output_nor_gradient() -> None:
-    plain = filled(TINY).train()
+    plain = filled_unet(TINY).train()
     saving = UNet(replace(TINY, checkpointing=True)).train()
     saving.load_state_dict(plain.state_dict())
     saving.time_embed.requires_grad_(False)
@@ -196,7 +184,7 @@ def test_checkpointing_changes_neither_output_nor_gradient() -> None:
 
 
 def test_frozen_weights_still_give_the_gradient_of_the_input() -> None:
-    network = filled(TINY).requires_grad_(False)
+    network = filled_unet(TINY).requires_grad_(False)
     x = noise(1, 1, 5, 5).requires_grad_(True)
     network(x, torch.tensor(3.0)).sum().backward()
     assert x.grad is not None
@@ -204,7 +192,7 @@ def test_frozen_weights_still_give_the_gradient_of_the_input() -> None:
 
 
 def test_float64_and_bfloat16_agree_with_float32() -> None:
-    network, x, time = filled(TINY), noise(1, 1, 8, 8), torch.tensor(250.0)
+    network, x, time = filled_unet(TINY), noise(1, 1, 8, 8), torch.tensor(250.0)
     with torch.no_grad():
         single = network(x, time)
         with torch.autocast("cpu", torch.bfloat16):
@@ -219,7 +207,7 @@ def test_float64_and_bfloat16_agree_with_float32() -> None:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # raised inside torch
 def test_the_directional_derivative_by_forward_mode_matches_reverse_mode() -> None:
-    network = filled(replace(TINY, classes=2)).requires_grad_(False).double()
+    network = filled_unet(replace(TINY, classes=2)).requires_grad_(False).double()
     x, time = noise(1, 1, 4, 4).double(), torch.tensor(100.0, dtype=torch.float64)
     row, direction = network.class_embedding(torch.tensor([0])), noise(1, 32, seed=3).double()
     cotangent = noise(1, 1, 4, 4, seed=4).double()
@@ -257,7 +245,7 @@ def test_impossible_configurations_are_refused(change: dict[str, object], messag
 
 
 def test_no_parameter_goes_without_a_gradient() -> None:
-    network: nn.Module = filled(replace(TINY, classes=2, embedding_inputs=2)).train()
+    network: nn.Module = filled_unet(replace(TINY, classes=2, embedding_inputs=2)).train()
     out = network(noise(2, 1, 8, 8), torch.tensor([1.0, 2.0]), torch.tensor([0, 1]), noise(2, 2))
     out.square().sum().backward()
     silent = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.abs().any()]
