@@ -136,8 +136,8 @@ class Partial:
         low, high = min(float(first), float(last)), max(float(first), float(last))
         if (float(last) - float(first)) * float(times[-1] - times[0]) <= 0 or low < times.min() or high > times.max():
             raise ValueError(
-                f"start, stop: found {self.start}, {self.stop}; allowed two different times inside the grid, which goes "
-                f"from {float(times[0]):g} to {float(times[-1]):g}, in its direction."
+                f"start, stop: found {self.start}, {self.stop}; allowed two different times inside the grid, "
+                f"which goes from {float(times[0]):g} to {float(times[-1]):g}, in its direction."
             )
         inside = times[(times > low) & (times < high)]
         return torch.cat([first.reshape(1), inside, last.reshape(1)])

@@ -42,7 +42,7 @@ def reverse_step(schedule: Schedule, t: Tensor | float, s: Tensor | float) -> Re
         raise ValueError("s: found a time noisier than t; an ancestral step goes from noisy to clean.")
     log_large = torch.log(sigma_t**2 * (1 - ratio))
     log_small = torch.where(sigma_s > 0, torch.log(sigma_s**2 * (1 - ratio)), _floor(schedule, t, log_large))
-    return ReverseStep(alpha_s * (1 - ratio), alpha_s / alpha_t * ratio, log_small, log_large)
+    return ReverseStep(alpha_s * (1 - ratio), alpha_t * sigma_s**2 / (alpha_s * sigma_t**2), log_small, log_large)
 
 
 def learned_log_variance(schedule: Schedule, t: Tensor | float, output: Tensor) -> Tensor:

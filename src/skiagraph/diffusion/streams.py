@@ -139,7 +139,9 @@ def _generator(seed: int, device: torch.device) -> torch.Generator:
     state = generator.get_state()
     found = struct.unpack_from("<Q", state.numpy().tobytes(), _OFFSET)[0]
     if found != seed % 2**32 or state.numel() < _OFFSET + 8 * _WORDS:
-        raise RuntimeError(f"torch {torch.__version__} keeps its CPU random state in an unknown form; use seeds < 2^32.")
+        raise RuntimeError(
+            f"torch {torch.__version__} keeps its CPU random state in an unknown form; use seeds < 2^32."
+        )
     words = struct.unpack(f"<{_WORDS}I", hashlib.shake_256(seed.to_bytes(8, "big")).digest(4 * _WORDS))
     filled = torch.frombuffer(bytearray(struct.pack(f"<{_WORDS}Q", *words)), dtype=torch.uint8)
     state[_OFFSET : _OFFSET + 8 * _WORDS] = filled
