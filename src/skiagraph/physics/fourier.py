@@ -51,14 +51,14 @@ def centred_fft2(x: Tensor) -> Tensor:
 
     X = fftshift(fft2(ifftshift(x), norm="ortho")): unitary for every size, even or odd.
     """
-    spectrum: Tensor = torch.fft.fft2(torch.fft.ifftshift(x, _PLANE), norm="ortho")
-    return torch.fft.fftshift(spectrum, _PLANE)
+    spectrum: Tensor = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(x, _PLANE), norm="ortho"), _PLANE)
+    return spectrum
 
 
 def centred_ifft2(x: Tensor) -> Tensor:
     """Inverse, and adjoint, of `centred_fft2`."""
-    image: Tensor = torch.fft.ifft2(torch.fft.ifftshift(x, _PLANE), norm="ortho")
-    return torch.fft.fftshift(image, _PLANE)
+    image: Tensor = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(x, _PLANE), norm="ortho"), _PLANE)
+    return image
 
 
 def check_mask(mask: Tensor, name: str = "mask") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skiagraph.physics.masks.cells import Cells, Pixels, hole_mask
 from skiagraph.physics.masks.columns import (
     EquispacedColumns,
     ExactColumns,
@@ -12,16 +13,31 @@ from skiagraph.physics.masks.columns import (
     nominal_lines,
 )
 from skiagraph.physics.masks.draws import CoveringFamily, Draws, MaskFamily
+from skiagraph.physics.masks.planes import PoissonDisc2D, RadialOnGrid
+from skiagraph.physics.masks.reference import CellMemory, ReferenceCellSchedule, ReferenceColumnSchedule
+from skiagraph.physics.masks.statistics import Coverage, coverage, effective_acceleration, uncovered
 
 __all__ = [
+    "CellMemory",
+    "Cells",
+    "Coverage",
     "CoveringFamily",
     "Draws",
     "EquispacedColumns",
     "ExactColumns",
     "MaskFamily",
+    "Pixels",
+    "PoissonDisc2D",
+    "RadialOnGrid",
     "RandomColumns",
+    "ReferenceCellSchedule",
+    "ReferenceColumnSchedule",
     "VariableDensityColumns",
     "centre_columns",
+    "coverage",
+    "effective_acceleration",
     "exact_lines",
+    "hole_mask",
     "nominal_lines",
+    "uncovered",
 ]
