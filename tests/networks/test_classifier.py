@@ -40,14 +40,14 @@ def test_the_released_128_pixel_classifier_has_its_size() -> None:
 
 @pytest.mark.parametrize("config", [ADAPTIVE, ATTENTION])
 def test_logits_depend_on_image_and_time_and_samples_do_not_mix(config: ClassifierConfig) -> None:
-    network = filled_classifier(config)
-    x, time = noise(3, 1, 6, 8), torch.tensor([1.0, 500.0, 999.0])
+    network = filled_classifier(config).double()
+    x, time = noise(3, 1, 6, 8).double(), torch.tensor([1.0, 500.0, 999.0])
     with torch.no_grad():
         together = network(x, time)
         alone = torch.cat([network(x[i : i + 1], time[i : i + 1]) for i in range(3)])
         earlier = network(x, time - 1)
     assert together.shape == (3, 3)
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
     assert (together - earlier).abs().amax(dim=1).min() > 1e-5
 
 

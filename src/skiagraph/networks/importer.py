@@ -14,7 +14,7 @@ from torch import Tensor
 from skiagraph.errors import DataError
 from skiagraph.networks.classifier import ClassifierConfig, EncoderClassifier
 from skiagraph.networks.layers import AttentionOrder
-from skiagraph.networks.layout import check_layout, infer_classifier_config, infer_unet_config
+from skiagraph.networks.layout import Unstated, check_layout, infer_classifier_config, infer_unet_config
 from skiagraph.networks.unet import UNet, UNetConfig
 
 __all__ = ["ImportNotes", "import_checkpoint", "import_classifier"]
@@ -75,14 +75,7 @@ def import_checkpoint(
     """
     source, state, messages = _read(Path(path), entry)
     heads, head_channels = _heads(heads, head_channels, (4, None), messages)
-    config = infer_unet_config(
-        state,
-        heads=heads,
-        head_channels=head_channels,
-        attention_order=attention_order,
-        groups=groups,
-        downsample_depth=downsample_depth,
-    )
+    config = infer_unet_config(state, Unstated(heads, head_channels, attention_order, groups, downsample_depth))
     _require_groups(config.widths, groups)
     with torch.device("meta"):
         network = UNet(config)
@@ -118,16 +111,8 @@ def import_classifier(
     """
     source, state, messages = _read(Path(path), entry)
     heads, head_channels = _heads(heads, head_channels, (4, 64), messages)
-    config = infer_classifier_config(
-        state,
-        heads=heads,
-        head_channels=head_channels,
-        attention_order=attention_order,
-        groups=groups,
-        downsample_depth=downsample_depth,
-        residual_blocks=residual_blocks,
-        image_size=image_size,
-    )
+    unstated = Unstated(heads, head_channels, attention_order, groups, downsample_depth)
+    config = infer_classifier_config(state, unstated, residual_blocks=residual_blocks, image_size=image_size)
     _require_groups(config.widths, groups)
     with torch.device("meta"):
         network = EncoderClassifier(config)

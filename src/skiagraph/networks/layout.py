@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -13,25 +14,30 @@ from skiagraph.networks.classifier import ClassifierConfig
 from skiagraph.networks.layers import AttentionOrder
 from skiagraph.networks.unet import UNetConfig
 
-__all__ = ["check_layout", "infer_classifier_config", "infer_unet_config"]
+__all__ = ["Unstated", "check_layout", "infer_classifier_config", "infer_unet_config"]
 
 State = Mapping[str, Tensor]
+Resampling = Literal["residual", "convolution", "mean"]
+Members = dict[int, dict[int, set[str]]]
 
 
-def infer_unet_config(
-    state: State,
-    *,
-    heads: int,
-    head_channels: int | None,
-    attention_order: AttentionOrder,
-    groups: int,
-    downsample_depth: bool,
-) -> UNetConfig:
-    """Infer the configuration of a U-Net; what the weights don't tell is asked for.
+@dataclass(frozen=True)
+class Unstated:
+    """What names and shapes don't tell; the fields are documented at `EncoderConfig`."""
+
+    heads: int
+    head_channels: int | None
+    attention_order: AttentionOrder
+    groups: int
+    downsample_depth: bool
+
+
+def infer_unet_config(state: State, unstated: Unstated) -> UNetConfig:
+    """Infer the configuration of a U-Net.
 
     Args:
         state: parameter names and values, in the layout of guided-diffusion or improved-diffusion.
-        heads, head_channels, attention_order, groups, downsample_depth: see `EncoderConfig`.
+        unstated: what the weights don't tell.
 
     Returns:
         The configuration; `check_layout` then tells whether it explains every entry.
@@ -43,44 +49,24 @@ def infer_unet_config(
     total = max(blocks) + 1
     if residual_blocks < 1 or total % (residual_blocks + 1):
         raise DataError(f"{total} output blocks do not divide into levels of {residual_blocks + 1}; unknown layout")
-    levels = total // (residual_blocks + 1)
+    shared = _shared(state, total // (residual_blocks + 1), residual_blocks, resampling)
     table = state.get("label_emb.weight")
     return UNetConfig(
-        dimensions=_weight(state, "input_blocks.0.0.weight").dim() - 2,
-        in_channels=_weight(state, "input_blocks.0.0.weight").shape[1],
         out_channels=_weight(state, "out.2.weight").shape[0],
-        channels=_channels(state),
-        multipliers=_multipliers(state, levels, residual_blocks),
-        residual_blocks=residual_blocks,
-        attention_downsamplings=_attention(members, levels, residual_blocks),
-        heads=heads,
-        head_channels=head_channels,
-        attention_order=attention_order,
-        scale_shift=_scale_shift(state),
-        residual_resampling=resampling == "residual",
-        conv_resampling=resampling != "mean",
-        downsample_depth=downsample_depth,
-        groups=groups,
         classes=0 if table is None else table.shape[0],
+        **shared,
+        **vars(unstated),
     )
 
 
 def infer_classifier_config(
-    state: State,
-    *,
-    heads: int,
-    head_channels: int | None,
-    attention_order: AttentionOrder,
-    groups: int,
-    downsample_depth: bool,
-    residual_blocks: int | None,
-    image_size: tuple[int, ...] | None,
+    state: State, unstated: Unstated, *, residual_blocks: int | None, image_size: tuple[int, ...] | None
 ) -> ClassifierConfig:
-    """Infer the configuration of an encoder classifier; what the weights don't tell is asked for.
+    """Infer the configuration of an encoder classifier.
 
     Args:
         state: parameter names and values, in the layout of guided-diffusion.
-        heads, head_channels, attention_order, groups, downsample_depth: see `EncoderConfig`.
+        unstated: what the weights don't tell.
         residual_blocks: residual blocks a level, needed only where several numbers explain the weights.
         image_size: spatial sizes, needed only for attention pooling over a grid that is not a square or cube.
 
@@ -89,36 +75,40 @@ def infer_classifier_config(
     """
     members = _members(state, "input_blocks")
     resampling, residual_blocks = _classifier_resampling(state, members, residual_blocks)
-    levels = (max(members) + 1) // (residual_blocks + 1)
-    dimensions = _weight(state, "input_blocks.0.0.weight").dim() - 2
+    levels = (max(members, default=0) + 1) // (residual_blocks + 1)
+    shared = _shared(state, levels, residual_blocks, resampling)
     attention = "out.2.positional_embedding" in state
     if not attention and "out.3.weight" not in state:
-        raise DataError(
-            "the pool of this classifier is unknown; supported: 'attention' and 'adaptive' of guided-diffusion"
-        )
+        raise DataError("the pool of this classifier is unknown; supported: guided-diffusion's 'attention', 'adaptive'")
     if attention and image_size is None:
-        depth_factor = 2 ** (levels - 1) if downsample_depth else 1
-        factors = (depth_factor,) * (dimensions == 3) + (2 ** (levels - 1),) * min(dimensions, 2)
-        image_size = _square(state["out.2.positional_embedding"].shape[1] - 1, factors)
+        keeps_depth = shared["dimensions"] == 3 and not unstated.downsample_depth
+        factors = [2 ** (levels - 1)] * shared["dimensions"]
+        image_size = _square(
+            state["out.2.positional_embedding"].shape[1] - 1, [1, *factors[1:]] if keeps_depth else factors
+        )
     return ClassifierConfig(
-        dimensions=dimensions,
-        in_channels=_weight(state, "input_blocks.0.0.weight").shape[1],
         out_channels=_weight(state, "out.2.c_proj.weight" if attention else "out.3.weight").shape[0],
-        channels=_channels(state),
-        multipliers=_multipliers(state, levels, residual_blocks),
-        residual_blocks=residual_blocks,
-        attention_downsamplings=_attention(members, levels, residual_blocks),
-        heads=heads,
-        head_channels=head_channels,
-        attention_order=attention_order,
-        scale_shift=_scale_shift(state),
-        residual_resampling=resampling == "residual",
-        conv_resampling=resampling != "mean",
-        downsample_depth=downsample_depth,
-        groups=groups,
         pool="attention" if attention else "adaptive",
         image_size=image_size if attention else None,
+        **shared,
+        **vars(unstated),
     )
+
+
+def _shared(state: State, levels: int, residual_blocks: int, resampling: Resampling) -> dict[str, Any]:
+    """The fields of `EncoderConfig` that names and shapes tell, apart from the outputs."""
+    stem = _weight(state, "input_blocks.0.0.weight")
+    return {
+        "dimensions": stem.dim() - 2,
+        "in_channels": stem.shape[1],
+        "channels": _channels(state),
+        "multipliers": _multipliers(state, levels, residual_blocks),
+        "residual_blocks": residual_blocks,
+        "attention_downsamplings": _attention(state, levels, residual_blocks),
+        "scale_shift": _scale_shift(state),
+        "residual_resampling": resampling == "residual",
+        "conv_resampling": resampling != "mean",
+    }
 
 
 def check_layout(state: State, network: nn.Module) -> None:
@@ -148,17 +138,13 @@ def _weight(state: State, name: str) -> Tensor:
     return value
 
 
-def _members(state: State, prefix: str) -> dict[int, dict[int, set[str]]]:
+def _members(state: State, prefix: str) -> Members:
     """Sort the names `prefix.block.member.rest` by block and member."""
     pattern = re.compile(re.escape(prefix) + r"\.(\d{1,4})\.(\d{1,4})\.(.+)")
-    members: dict[int, dict[int, set[str]]] = {}
+    members: Members = {}
     for match in filter(None, map(pattern.fullmatch, state)):
         members.setdefault(int(match[1]), {}).setdefault(int(match[2]), set()).add(match[3])
     return members
-
-
-Resampling = Literal["residual", "convolution", "mean"]
-Members = dict[int, dict[int, set[str]]]
 
 
 def _unet_resampling(blocks: Members, members: Members) -> tuple[Resampling, int]:
@@ -218,9 +204,9 @@ def _multipliers(state: State, levels: int, residual_blocks: int) -> tuple[float
     return tuple(multipliers)
 
 
-def _attention(members: Members, levels: int, residual_blocks: int) -> tuple[int, ...]:
-    starts = {2**level: 1 + level * (residual_blocks + 1) for level in range(levels)}
-    return tuple(factor for factor, start in starts.items() if "qkv.weight" in members.get(start, {}).get(1, ()))
+def _attention(state: State, levels: int, residual_blocks: int) -> tuple[int, ...]:
+    names = {2**level: f"input_blocks.{1 + level * (residual_blocks + 1)}.1.qkv.weight" for level in range(levels)}
+    return tuple(factor for factor, name in names.items() if name in state)
 
 
 def _scale_shift(state: State) -> bool:
@@ -228,7 +214,7 @@ def _scale_shift(state: State) -> bool:
     return _weight(state, "middle_block.0.emb_layers.1.weight").shape[0] == 2 * width
 
 
-def _square(positions: int, factors: tuple[int, ...]) -> tuple[int, ...]:
+def _square(positions: int, factors: Sequence[int]) -> tuple[int, ...]:
     """Sizes of an image whose coarsest level is a square (cube) of that many positions."""
     side = round(positions ** (1 / len(factors)))
     if side < 1 or side ** len(factors) != positions:
