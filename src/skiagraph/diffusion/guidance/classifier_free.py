@@ -19,14 +19,14 @@ __all__ = ["ClassifierFree"]
 class ClassifierFree:
     """x0 = x0_null + w (x0_cond - x0_null): w = 0 ignores the condition, 1 is the plain conditional denoiser.
 
-    Papers that write cond + w' (cond - null) have w = 1 + w'. A learned variance is taken from the conditional call (from
-    the null call at w = 0). One evaluation at w = 0 and 1 and outside `interval`, two otherwise.
+    Papers that write cond + w' (cond - null) have w = 1 + w'. A learned variance is taken from the conditional call
+    (from the null call at w = 0). One evaluation at w = 0 and 1 and outside `interval`, two otherwise.
 
     Args:
         base: a denoiser that knows conditions.
         scale: w.
-        null: what takes the place of the conditions of the same names, None dropping the name; conditions not named stay.
-            Default (None): all are dropped.
+        null: what takes the place of the conditions of the same names, None dropping the name; names not
+            listed stay. Default (None): all are dropped.
         interval: (lowest, highest) log-SNR at which w acts; elsewhere w = 1 (Kynkaanniemi et al. 2024, 2404.07724).
     """
 
@@ -61,9 +61,8 @@ class ClassifierFree:
             return EMPTY
         unknown = sorted(set(self.null) - set(cond))
         if unknown:
-            raise ValueError(
-                f"null: found {', '.join(unknown)}, which the conditions lack; allowed {', '.join(sorted(cond)) or 'none'}."
-            )
+            allowed = ", ".join(sorted(cond)) or "none"
+            raise ValueError(f"null: found {', '.join(unknown)}, which the conditions lack; allowed {allowed}.")
         merged = {**cond, **self.null}
         return {name: value for name, value in merged.items() if not (name in self.null and value is None)}
 

@@ -16,10 +16,10 @@ __all__ = ["StateCondition"]
 
 @dataclass(frozen=True, eq=False)
 class StateCondition:
-    """Calls the base with `name` = function(state, t, cond), computed anew at every evaluation.
+    """Calls the base with `name` = function(state, t, cond), computed at every evaluation.
 
-    With `passes` > 1 the condition of each further pass is computed from the x0-hat of the pass before (without gradient)
-    in place of the state, so that it compares two images instead of image and noise.
+    With `passes` > 1 the condition of each further pass is computed from the x0-hat of the pass before (without
+    gradient) in place of the state, so that it compares two images instead of image and noise.
 
     Args:
         base: a denoiser that accepts the condition.

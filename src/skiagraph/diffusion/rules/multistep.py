@@ -69,11 +69,11 @@ class DPMSolverPP2M:
 class DPMSolverPP2MSDE:
     """x_s = (sigma_s / sigma_t) exp(-h) x_t + alpha_s (1 - exp(-2 h)) D + sigma_s sqrt(1 - exp(-2 h)) n.
 
-    The reverse diffusion with exact fresh noise; the extrapolation makes the mean second order, the law of the samples
-    is first order. From noisy to clean only.
+    The reverse diffusion with exact fresh noise: mean and variance of the samples converge with second order. From noisy
+    to clean only.
     """
 
-    order: ClassVar[int] = 1
+    order: ClassVar[int] = 2
     evaluations_per_step: ClassVar[int] = 1
 
     def preferred_grid(self, steps: int) -> Grid:

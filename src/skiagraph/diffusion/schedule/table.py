@@ -139,6 +139,11 @@ def linear_table(steps: int = 1000, start: float = 1e-4, stop: float = 2e-2) -> 
     """beta from `start` to `stop` in equal increments, both times 1000 / steps (guided-diffusion's convention)."""
     _check_steps(steps)
     scale = 1000 / steps
+    if not (0 < start <= stop and scale * stop < 1):
+        raise ValueError(
+            f"steps, start, stop: found {steps}, {start}, {stop}; allowed 0 < start <= stop and 1000 stop / steps < 1. "
+            "For few steps respace a long table."
+        )
     return DiscreteTable.from_betas(torch.linspace(scale * start, scale * stop, steps, dtype=torch.float64))
 
 
