@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skiagraph.diffusion.denoiser import Condition, Denoiser
 from skiagraph.diffusion.grid import Grid, Karras, Uniform
-from skiagraph.diffusion.rules.flow import flow_step, is_clean, leave_clean_end, needed
+from skiagraph.diffusion.rules.flow import flow_step, is_clean, is_pure_noise, leave_clean_end, needed
 from skiagraph.diffusion.schedule import expand_like
 from skiagraph.diffusion.streams import Streams
 
@@ -97,7 +97,7 @@ class Heun:
 
         d = (u_t - x0(t)) / rho_t,  d' = (u' - x0(s)) / rho_s at Euler's u',  u_s = u_t + (rho_s - rho_t) (d + d') / 2
 
-    Steps into and out of the clean end have no second slope and stay Euler's. Works from clean to noisy as well.
+    Steps into and out of the clean end, or out of pure noise (alpha = 0), stay Euler's. Works from clean to noisy as well.
 
     Args:
         churn: fresh noise before each step; acts on steps from noisy to clean only.
@@ -122,7 +122,7 @@ class Heun:
         x, t = _churned(self.churn, denoiser, x, t, s, streams)
         x0 = denoiser(x, t, cond).x0
         guess = flow_step(schedule, x, x0, t, s)
-        if is_clean(schedule, s):
+        if is_clean(schedule, s) or is_pure_noise(schedule, t):
             return guess, x0, None
         (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
         slope_t = (x - expand_like(alpha_t, x) * x0) / expand_like(sigma_t, x)

@@ -10,7 +10,7 @@ from skiagraph.diffusion.denoiser import Condition
 from skiagraph.diffusion.schedule import Schedule, expand_like
 from skiagraph.diffusion.streams import Streams
 
-__all__ = ["flow_step", "is_clean", "leave_clean_end", "needed"]
+__all__ = ["flow_step", "is_clean", "is_pure_noise", "leave_clean_end", "needed"]
 
 
 def flow_step(schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> Tensor:
@@ -23,6 +23,11 @@ def flow_step(schedule: Schedule, x: Tensor, x0: Tensor, t: Tensor, s: Tensor) -
 def is_clean(schedule: Schedule, t: Tensor) -> bool:
     """Whether sigma_t is 0."""
     return bool((schedule(t)[1] == 0).all())
+
+
+def is_pure_noise(schedule: Schedule, t: Tensor) -> bool:
+    """Whether alpha_t is 0."""
+    return bool((schedule(t)[0] == 0).all())
 
 
 def leave_clean_end(denoiser: Any, x: Tensor, t: Tensor, s: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from skiagraph.diffusion.denoiser import Condition, Denoiser
 from skiagraph.diffusion.grid import Grid, LogSNR
-from skiagraph.diffusion.rules.flow import is_clean, leave_clean_end
+from skiagraph.diffusion.rules.flow import flow_step, is_clean, is_pure_noise, leave_clean_end
 from skiagraph.diffusion.schedule import expand_like
 from skiagraph.diffusion.streams import Streams
 
@@ -106,6 +106,8 @@ class UniPC:
         if is_clean(denoiser.schedule, t):
             return *leave_clean_end(denoiser, x, t, s, cond), None
         x0 = denoiser(x, t, cond).x0
+        if is_pure_noise(denoiser.schedule, t):
+            return flow_step(denoiser.schedule, x, x0, t, s), x0, None
         estimates, times = [x0], [t]
         if carry is not None:
             known = (x0, *carry.estimates), (t, *carry.times)
