@@ -12,7 +12,7 @@ from pathlib import Path
 
 from skiagraph.errors import DataError
 
-__all__ = ["atomic_path", "existing_file"]
+__all__ = ["atomic_path", "existing_file", "write_whole"]
 
 
 def existing_file(path: str | os.PathLike[str], wanted: str) -> Path:
@@ -54,6 +54,17 @@ def atomic_path(target: str | os.PathLike[str], *, suffix: str = "") -> Iterator
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
+
+
+def write_whole(target: str | os.PathLike[str], content: bytes | bytearray | memoryview) -> Path:
+    """Write bytes to `target`, all of them or none.
+
+    HDF5 files are built in memory and written here, because the HDF5 library ends the process when the disk fills up.
+    """
+    final = Path(target)
+    with atomic_path(final) as partial:
+        partial.write_bytes(content)
+    return final
 
 
 def _umask() -> int:

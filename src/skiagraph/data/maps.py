@@ -19,7 +19,10 @@ class EspiritSettings:
 
     Attributes:
         kernel: side of the k-space kernels in samples, 3 to 9.
-        threshold: singular values of the calibration matrix below this fraction of the largest are noise, 0 to 1.
+        threshold: singular values of the calibration matrix below this fraction of the largest are left out, 0 to 1.
+        noise_margin: eigenvalues below this multiple of the noise floor are left out too (the floor is the median
+            eigenvalue times (1 + sqrt(columns / rows of the matrix))^2, the edge of the spectrum of white noise); 0
+            turns it off. Without it a threshold must be chosen for every noise level.
         crop: pixels whose largest eigenvalue is below this get zero maps, 0 (keep all) to 1; signal lies near 1.
         calibration_rows: rows around the centre used beside the calibration columns (the readout is fully sampled).
         reference: the maps' phase is fixed so that this is real and positive: the "first" coil, or the
@@ -29,7 +32,8 @@ class EspiritSettings:
     """
 
     kernel: int = 5
-    threshold: float = 0.02
+    threshold: float = 0.01
+    noise_margin: float = 1.5
     crop: float = 0.0
     calibration_rows: int = 48
     reference: Literal["first", "principal"] = "principal"
@@ -83,7 +87,10 @@ def _signal_kernels(region: NDArray[np.complex64], settings: EspiritSettings) ->
     windows = np.lib.stride_tricks.sliding_window_view(region, (kernel, kernel), axis=(1, 2))
     matrix = windows.transpose(1, 2, 0, 3, 4).reshape(-1, coils * kernel * kernel)
     values, vectors = linalg.eigh(matrix.conj().T @ matrix, overwrite_a=True, check_finite=False, driver="evd")
-    keep = values > settings.threshold**2 * values[-1]
+    count, length = matrix.shape
+    floor = float(np.median(values[max(0, length - count) :])) * (1 + np.sqrt(length / count)) ** 2
+    keep = values > max(settings.threshold**2 * values[-1], settings.noise_margin * floor)
+    keep[-1] = True
     signal: NDArray[np.complex64] = vectors[:, keep].conj()
     return signal
 

@@ -1,0 +1,197 @@
+"""Cartesian multi-coil k-space of a stack of slices, whatever file it came from, and the checks it must pass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skiagraph.data.files import existing_file
+from skiagraph.errors import DataError, InputError
+
+__all__ = ["KSpace", "calibration_columns", "read_kspace"]
+
+LEAST_CALIBRATION = 6
+
+
+@dataclass(frozen=True, eq=False)
+class KSpace:
+    """Measured k-space of S slices.
+
+    Attributes:
+        data: (S, coils, H, W) complex64, centred (zero frequency at H // 2, W // 2), zero where not sampled;
+            rows are the readout, columns the phase encoding.
+        mask: (W,) bool, sampled columns, the same for every slice.
+        field_of_view_mm: (rows, columns) of the image of the whole k-space, readout oversampling removed.
+        slice_spacing_mm: distance between slices.
+        affine: (4, 4) from (row, column, slice) of that image to world mm (RAS+), or None where the file has none.
+        image_shape: (rows, columns) that the scanner would crop the image to (its centre); at most (H, W).
+        truth: (S, rows, columns) float32 reference image, if the file holds one.
+        noise_scan: (coils, samples) complex64 noise alone, if the file holds one.
+        source: file name or description; never a patient identifier.
+    """
+
+    data: NDArray[np.complex64]
+    mask: NDArray[np.bool_]
+    field_of_view_mm: tuple[float, float]
+    slice_spacing_mm: float
+    affine: NDArray[np.float64] | None = None
+    image_shape: tuple[int, int] | None = None
+    truth: NDArray[np.float32] | None = None
+    noise_scan: NDArray[np.complex64] | None = None
+    source: str = field(default="")
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 4 or 0 in self.data.shape:
+            raise DataError(
+                f"{self.source}: k-space has shape {self.data.shape}; (slices, coils, rows, columns) is needed"
+            )
+        if self.mask.shape != self.data.shape[-1:]:
+            raise DataError(
+                f"{self.source}: the mask has shape {self.mask.shape} but k-space has {self.data.shape[-1]} columns "
+                f"(shape {self.data.shape}); one mask value per column is needed"
+            )
+        sizes = (*self.field_of_view_mm, self.slice_spacing_mm)
+        if not all(np.isfinite(size) and size > 0 for size in sizes):
+            raise DataError(f"{self.source}: field of view and slice spacing are {sizes} mm; positive sizes are needed")
+        if self.image_shape is None:
+            object.__setattr__(self, "image_shape", (int(self.data.shape[2]), int(self.data.shape[3])))
+        self._check_values()
+
+    def _check_values(self) -> None:
+        """Refuse NaN, slices without signal, and masks that promise lines which are empty."""
+        finite = np.isfinite(self.data).all(axis=(1, 2, 3))
+        if not finite.all():
+            raise DataError(
+                f"{self.source}: k-space holds NaN or infinite values in slices {np.flatnonzero(~finite).tolist()}; "
+                "leave these out with `slices` or export the file again"
+            )
+        present = np.any(self.data != 0, axis=(1, 2))
+        empty = ~present.any(axis=1)
+        if empty.any():
+            raise DataError(
+                f"{self.source}: k-space is all zero in {int(empty.sum())} of {empty.size} slices "
+                f"({np.flatnonzero(empty).tolist()}); leave these out with `slices` or export the file again"
+            )
+        if not self.mask.any():
+            raise DataError(f"{self.source}: the mask marks no column as sampled")
+        broken = self.mask & ~present.all(axis=0)
+        if broken.any():
+            raise DataError(
+                f"{self.source}: the mask marks {int(self.mask.sum())} columns as sampled, but {int(broken.sum())} of "
+                f"them hold no signal (the first: {np.flatnonzero(broken)[:8].tolist()}); mask and k-space don't match"
+            )
+
+    def __len__(self) -> int:
+        return int(self.data.shape[0])
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Pixel size (row, column) and slice spacing of the image of the whole k-space, in mm."""
+        rows, columns = self.data.shape[-2:]
+        return self.field_of_view_mm[0] / rows, self.field_of_view_mm[1] / columns, self.slice_spacing_mm
+
+    @property
+    def acceleration(self) -> float:
+        """Columns per sampled column: the effective acceleration."""
+        return float(self.mask.size / self.mask.sum())
+
+    def undersampled(self, mask: NDArray[Any]) -> KSpace:
+        """Return a copy that keeps the columns of `mask` (W,) only; all of them must have been sampled."""
+        wanted = np.asarray(mask).astype(bool)
+        if wanted.shape != self.mask.shape:
+            raise InputError(
+                f"mask has shape {wanted.shape}; {self.mask.shape} is needed, one value per column of k-space"
+            )
+        missing = wanted & ~self.mask
+        if missing.any():
+            raise InputError(f"mask asks for {int(missing.sum())} columns that were not measured in {self.source}")
+        return replace(self, data=self.data * wanted.astype(np.float32), mask=wanted)
+
+
+def calibration_columns(mask: NDArray[Any], *, least: int = LEAST_CALIBRATION) -> int:
+    """Return how many columns around the centre W // 2 are sampled without a gap, as a symmetric count.
+
+    Args:
+        mask: (W,) sampled columns.
+        least: smallest count that will do; DataError below it.
+    """
+    sampled = np.asarray(mask).astype(bool)
+    centre = sampled.size // 2
+    before = after = 0
+    while centre - before - 1 >= 0 and sampled[centre - before - 1]:
+        before += 1
+    while centre + after < sampled.size and sampled[centre + after]:
+        after += 1
+    count = min(2 * min(before, after) + (1 if before < after else 0), sampled.size)
+    if count < least:
+        raise DataError(
+            f"the mask has {count} calibration lines without a gap around the centre column {centre}; at least {least} "
+            "are needed to estimate coil maps. Scan with calibration lines, or give coil maps"
+        )
+    return count
+
+
+def _kind(file: Path) -> str:
+    """Name what a file that is not HDF5 looks like, from its first bytes."""
+    with open(file, "rb") as stream:
+        start = stream.read(352)
+    known = {b"\x1f\x8b": "gzip (a compressed NIfTI?)", b"PK": "zip", b"MATLAB 5": "MATLAB 5", b"\x93NUMPY": "numpy"}
+    for magic, name in known.items():
+        if start.startswith(magic):
+            return name
+    if start[128:132] == b"DICM":
+        return "DICOM: it holds images, not k-space"
+    if start[344:348] in (b"n+1\0", b"ni1\0"):
+        return "NIfTI: it holds images, not k-space"
+    return f"unknown, first bytes {start[:8]!r}"
+
+
+def read_kspace(path: str | os.PathLike[str], *, slices: Sequence[int] | None = None) -> KSpace:
+    """Read k-space from a file in the fastMRI layout or in ISMRMRD, told apart by content, never by name.
+
+    Args:
+        path: an HDF5 file with `kspace` (fastMRI) or with a group that holds `xml` and `data` (ISMRMRD).
+        slices: indices of the slices to keep, in this order; default all.
+
+    Readout oversampling is removed, and columns that the header marks as padding count as not sampled. Raises DataError
+    for a missing, truncated or foreign file, a missing key, NaN or empty k-space and a mask of another size.
+    """
+    import h5py
+
+    file = existing_file(path, "an HDF5 k-space file")
+    try:
+        with h5py.File(file, "r") as content:
+            keys = sorted(content)
+            groups = [key for key in keys if isinstance(content[key], h5py.Group) and "data" in content[key]]
+    except OSError as error:
+        if "truncated" in str(error) or h5py.is_hdf5(file):
+            raise DataError(f"{file} is a truncated or damaged HDF5 file ({error}); copy or export it again") from error
+        raise DataError(f"{file} is not an HDF5 file: its format is {_kind(file)}") from error
+    if "kspace" in keys:
+        from skiagraph.data.fastmri import read_fastmri
+
+        return read_fastmri(file, slices=slices)
+    if groups:
+        from skiagraph.data.raw_data import read_ismrmrd
+
+        return read_ismrmrd(file, group=groups[0], slices=slices)
+    raise DataError(
+        f"{file} has the keys {keys}; 'kspace' (fastMRI layout) or a group with 'xml' and 'data' (ISMRMRD) is needed"
+    )
+
+
+def select_slices(count: int, slices: Sequence[int] | None, source: str) -> list[int]:
+    """Return valid slice indices; InputError names the range there is."""
+    if slices is None:
+        return list(range(count))
+    wanted = [int(index) for index in slices]
+    wrong = [index for index in wanted if not 0 <= index < count]
+    if wrong or not wanted:
+        raise InputError(f"slices are {wanted}; {source} has slices 0 to {count - 1}")
+    return wanted
