@@ -1,0 +1,182 @@
+"""The command line: help without torch, one message without a traceback, documented exit codes, parseable JSON."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skiagraph import cli
+from skiagraph.cli import COMMANDS, main
+from skiagraph.config import Settings
+from skiagraph.errors import DataError, InputError, SampleUnavailable
+
+
+class ToySettings(Settings):
+    """Settings of a command that exists for these tests only."""
+
+    scan: Path
+    steps: int = 5
+    simulate: bool = False
+
+
+@dataclass(frozen=True)
+class ToyResult:
+    """What the toy returns."""
+
+    settings: ToySettings
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings, and a number JSON cannot hold."""
+        return {**self.settings.model_dump(), "peak": float("inf")}
+
+
+def run_toy(settings: ToySettings, on_progress: Callable[[str, int, int], None]) -> ToyResult:
+    """Tell one step of progress and return."""
+    on_progress("toy", 1, 1)
+    return ToyResult(settings)
+
+
+def toy_cost(settings: ToySettings) -> dict[str, Any]:
+    """Return a cost."""
+    return {"evaluations": 3 * settings.steps}
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException | None], None]:
+    """Put one more command in the list; it raises what it is told to."""
+
+    def install(error: BaseException | None = None) -> None:
+        def run(settings: ToySettings, on_progress: Callable[[str, int, int], None]) -> ToyResult:
+            if error is not None:
+                raise error
+            return run_toy(settings, on_progress)
+
+        names = {"toy:settings": ToySettings, "toy:run": run, "toy:cost": toy_cost}
+        load = cli._load
+        monkeypatch.setattr(cli, "_load", lambda name: names[name] if name in names else load(name))
+        command = cli.Command("toy", "A toy.", "toy:settings", "toy:run", "toy:cost")
+        monkeypatch.setattr(cli, "COMMANDS", (*COMMANDS, command))
+
+    return install
+
+
+def test_importing_the_command_line_and_its_help_needs_no_heavy_library() -> None:
+    program = (
+        "import sys\nfrom skiagraph.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'torch', 'monai', 'sigpy', 'scipy', 'numpy', 'h5py', 'nibabel', 'matplotlib', 'ismrmrd', 'skimage'}\n"
+        "print('loaded:', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+    for command in COMMANDS:
+        assert command.name in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_has_what_it_names_and_describes_every_setting(command: cli.Command) -> None:
+    model = cli._load(command.settings)
+    assert callable(cli._load(command.function))
+    assert command.expectation is None or callable(cli._load(command.expectation))
+    assert model.__doc__
+    assert [name for name, field in model.model_fields.items() if not field.description] == []
+
+
+def test_flags_override_the_file_and_the_file_overrides_defaults(
+    toy: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy()
+    file = tmp_path / "toy.yaml"
+    file.write_text("scan: a.h5\nsteps: 7\nsimulate: true\n", encoding="utf-8")
+    assert main(["toy", "--config", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"scan": "a.h5", "steps": 7, "simulate": True, "peak": None}
+    assert main(["toy", f"--config={file}", "--steps", "9", "--no-simulate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"scan": "a.h5", "steps": 9, "simulate": False, "peak": None}
+
+
+def test_result_without_own_table_is_shown_by_name(
+    toy: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy()
+    assert main(["toy", "--scan", "b.h5"]) == 0
+    captured = capsys.readouterr()
+    assert "b.h5" in captured.out
+    assert "toy: 1 of 1" in captured.err
+
+
+def test_dry_run_prints_settings_and_cost_and_runs_nothing(
+    toy: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy(RuntimeError("must not run"))
+    assert main(["toy", "--scan", "a", "--dry-run"]) == 0
+    assert "steps: 5\n" in (text := capsys.readouterr().out)
+    assert "# evaluations: 15" in text
+    assert main(["toy", "--scan", "a", "--dry-run", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["settings"] == {"scan": "a", "steps": 5, "simulate": False}
+    assert shown["expectation"] == {"evaluations": 15}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InputError("scan: found 1, allowed: 2"), 2, "scan: found 1, allowed: 2"),
+        (DataError("a.h5 is empty"), 3, "a.h5 is empty"),
+        (SampleUnavailable("cannot be had"), 4, "cannot be had"),
+        (OSError(errno.ENOSPC, "No space left on device", "out.h5"), 3, "out.h5: the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "out.h5"), 3, "out.h5: Permission denied"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_failures_end_in_one_message_and_a_documented_code(
+    toy: Callable[..., None], capsys: pytest.CaptureFixture[str], error: BaseException, code: int, words: str
+) -> None:
+    toy(error)
+    assert main(["toy", "--scan", "a"]) == code
+    captured = capsys.readouterr()
+    assert captured.err.strip().splitlines()[-1].startswith("skiagraph: " + words)
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert main(["toy", "--scan", "a", "--json"]) == code
+    shown = json.loads(capsys.readouterr().out)["error"]
+    assert shown["exit_code"] == code
+    assert words in shown["message"]
+
+
+def test_a_bug_is_not_hidden(toy: Callable[..., None]) -> None:
+    toy(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        main(["toy", "--scan", "a"])
+
+
+def test_wrong_file_keys_and_wrong_flag_values_are_input_errors(
+    toy: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy()
+    file = tmp_path / "toy.yaml"
+    file.write_text("scan: a.h5\nstep: 7\n", encoding="utf-8")
+    assert main(["toy", "--config", str(file)]) == 2
+    assert "did you mean 'steps'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["toy", "--scan", "a", "--stpes", "7"])
+    assert caught.value.code == 2
+    assert "--steps" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["toy"])
+    assert caught.value.code == 2
+    assert "--scan" in capsys.readouterr().err
+
+
+def test_unknown_command_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["sampels"])
+    assert caught.value.code == 2
+    assert "samples" in capsys.readouterr().err
