@@ -37,9 +37,7 @@ def test_order_of_convergence_to_a_noisy_end(name: str, schedule: Schedule) -> N
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_order_of_convergence_to_the_clean_end(name: str, schedule: Schedule) -> None:
     rule = DETERMINISTIC[name]
-    steps, share = (
-        ((48, 96), 0.5) if name == "UniPC3" else ((64, 128), 0.85)
-    )  # then the last step rules
+    steps, share = ((48, 96), 0.5) if name == "UniPC3" else ((64, 128), 0.85)  # then the last step rules
     errors = [flow_error(rule, schedule, LogSNR(n)) for n in steps]
     assert errors[0] / errors[1] > share * 2**rule.order
 
