@@ -6,8 +6,8 @@ Losses are per sample (B,); the training loop reduces them once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -21,6 +21,7 @@ __all__ = [
     "EDMWeight",
     "LogNormalTimes",
     "MinSNRWeight",
+    "ObjectiveResult",
     "P2Weight",
     "TimeDraws",
     "UniformTimes",
@@ -33,6 +34,21 @@ __all__ = [
 
 Weight = Callable[[Schedule, Tensor], Tensor]
 """Weight of |x0 - x0_hat|^2 at times t: float64, of t's shape."""
+
+
+@dataclass(frozen=True)
+class ObjectiveResult:
+    """What an objective returns for a batch of B items; nothing is reduced over the batch.
+
+    Args:
+        loss: (B,) float32 or float64, differentiable.
+        level: (B,) log-SNR of each item's noise, for the log; NaN where it does not apply.
+        extra: further (B,) values to log by name; NaN where they do not apply.
+    """
+
+    loss: Tensor
+    level: Tensor
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class TimeDraws(Protocol):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from skiagraph.diffusion.objective import ObjectiveResult
 from skiagraph.errors import SkiagraphError
 
 __all__ = [
@@ -28,21 +28,6 @@ StreamFactory = Callable[[Sequence[int], torch.device], Any]
 
 class TrainingDiverged(SkiagraphError):
     """The loss or the gradient was not finite for several steps in a row."""
-
-
-@dataclass(frozen=True)
-class ObjectiveResult:
-    """What an objective returns for a batch of B items; nothing is reduced over the batch.
-
-    Args:
-        loss: (B,) float32 or float64, differentiable.
-        level: (B,) log-SNR of each item's noise, for the log; NaN where it does not apply.
-        extra: further (B,) values to log by name; NaN where they do not apply.
-    """
-
-    loss: Tensor
-    level: Tensor
-    extra: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 class Objective(Protocol):

@@ -9,7 +9,14 @@ from pydantic import Field, model_validator
 
 from skiagraph.config import Settings
 
-__all__ = ["DemoSettings", "ReconstructSettings", "SimulateSettings", "TrainSettings"]
+__all__ = [
+    "DemoSettings",
+    "NetworkSettings",
+    "ObjectiveSettings",
+    "ReconstructSettings",
+    "SimulateSettings",
+    "TrainSettings",
+]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -53,35 +60,61 @@ class ReconstructSettings(Settings):
 class SimulateSettings(Settings):
     """Training scans simulated from sample heads; the objective sees only their undersampled k-space."""
 
-    heads: list[str] = Field([], description="Sample heads by name (see `skiagraph samples list`).")
+    scans: dict[str, int] = Field({}, description="Scans of each sample head, by name (see `skiagraph samples list`).")
+    masks: Literal["random", "equispaced", "variable-density", "full"] = Field(
+        "random", description='Mask family, one fixed mask a scan; "full" is for a clean-data oracle only.'
+    )
+    acceleration: float = Field(4.0, ge=1, description="Nominal acceleration of the masks.")
+    centre: int = Field(24, ge=8, description="Calibration lines about zero frequency.")
     matrix: int = Field(128, ge=32, description="Rows and columns of the acquisition.")
+    field_of_view_mm: float = Field(256.0, gt=0, description="Field of view along rows and columns.")
     coils: int = Field(8, ge=1, description="Receive coils.")
-    accelerations: list[float] = Field([4.0, 8.0], description="Nominal accelerations, drawn once for each scan.")
-    seed: int = Field(0, ge=0, description="Seed of coils, phases, noise and masks.")
+    noise_fraction: float = Field(0.005, ge=0, description="Noise per part as a fraction of the image's peak.")
+    seed: int = Field(0, ge=0, description="Seed of positions, coils, phases, noise and masks.")
+
+
+class NetworkSettings(Settings):
+    """Size of the network between the linear estimate and the data step."""
+
+    channels: int = Field(40, ge=8, description="Channels of the first level.")
+    multipliers: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Channel multipliers of the levels.")
+    residual_blocks: int = Field(1, ge=1, description="Residual blocks a level.")
+    patch: int = Field(2, ge=1, description="Side of the pixel patches that enter as channels.")
+    sigma_data: float = Field(0.25, gt=0, description="Scale of the image's real part in normalised intensity.")
+
+
+class ObjectiveSettings(Settings):
+    """The measurement-score objective; see `MeasurementObjective`."""
+
+    hide: float = Field(0.75, ge=0, le=1, description="Probability that an item hides lines; 0: plain score.")
+    anchored: float = Field(0.6, ge=0, le=1, description="Probability that acquired lines condition an item.")
+    rows: int | None = Field(64, ge=16, description="Rows of the image that one training item shows; None for all.")
 
 
 class TrainSettings(Settings):
     """Train a prior from undersampled scans alone: one fixed mask for each scan."""
 
-    data: list[Path] = Field([], description="k-space files to learn from; or give `simulate.heads`.")
+    data: list[Path] = Field([], description="k-space files to learn from; or give `simulate.scans`.")
     simulate: SimulateSettings = Field(SimulateSettings(), description="Simulate the scans from sample heads instead.")
+    network: NetworkSettings = Field(NetworkSettings(), description="Size of the network.")
+    objective: ObjectiveSettings = Field(ObjectiveSettings(), description="What is learned from a scan.")
     output: Path = Field(description="Folder of the prior to make; the run's state and metrics lie in it too.")
-    images: int = Field(200_000, ge=1, description="Images to see in all.")
-    batch_size: int = Field(16, ge=1, description="Images per optimiser step, summed over all processes.")
-    learning_rate: float = Field(3e-4, gt=0, description="Peak learning rate.")
+    name: str = Field("prior", description="Name of the prior, for its card.")
+    images: int = Field(40_000, ge=1, description="Images to see in all.")
+    batch_size: int = Field(4, ge=1, description="Images per optimiser step, summed over all processes.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate; falls to 0 along a cosine.")
+    warmup: int = Field(800, ge=0, description="Images over which the learning rate rises.")
+    ema_half_life: int = Field(1_000, ge=1, description="Half-life in images of the averaged weights that are kept.")
     seed: int = Field(0, ge=0, description="Seed of weights, order and every draw.")
     threads: int | None = Field(None, ge=1, description="CPU threads per process; default: torch's choice.")
     precision: Precision = Field("auto", description="Number format of the network; auto: bfloat16 where it is fast.")
-    resume: bool = Field(
-        True, description="Continue the run that lies in `output`, exactly; refused if settings differ."
-    )
 
     @model_validator(mode="after")
     def _one_source(self) -> TrainSettings:
-        if bool(self.data) == bool(self.simulate.heads):
+        if bool(self.data) == bool(self.simulate.scans):
             raise ValueError(
-                f"exactly one of data ({len(self.data)} files given) and simulate.heads "
-                f"({len(self.simulate.heads)} names given); give one of the two"
+                f"exactly one of data ({len(self.data)} files given) and simulate.scans "
+                f"({len(self.simulate.scans)} names given); give one of the two"
             )
         return self
 

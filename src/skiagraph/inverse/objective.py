@@ -1,0 +1,209 @@
+"""Learn a prior from measurements alone: the measurement-score objectives (measurement-score, sections 3 and 4).
+
+An item is (kspace, mask, maps): what was observed, where, and how the coils see. The clean image never enters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from skiagraph.diffusion.objective import ObjectiveResult
+from skiagraph.diffusion.schedule import Schedule, expand_like
+from skiagraph.inverse.consistent import Anchors
+from skiagraph.physics.fourier import CoilFourier
+from skiagraph.physics.masks import centre_columns
+from skiagraph.physics.operator import LinearOperator
+
+__all__ = ["Draws", "MeasurementObjective", "Partition", "partition_lines", "reference_loss"]
+
+
+class Draws(Protocol):
+    """Per-sample random draws; `skiagraph.diffusion.streams.Streams` is one."""
+
+    def normal(self, *shape: int) -> Tensor:
+        """(B, *shape) standard normal."""
+        ...
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        """Standard normal of x's shape; complex x: unit variance per real and per imaginary part."""
+        ...
+
+    def uniform(self, *shape: int) -> Tensor:
+        """(B, *shape) uniform in [0, 1)."""
+        ...
+
+
+def reference_loss(
+    eps_network: Callable[[Tensor, Tensor], Tensor],
+    schedule: Schedule,
+    operator: LinearOperator,
+    measurement: Tensor,
+    mask: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    network_time: Tensor,
+) -> Tensor:
+    """The released noiseless objective, per item (B,).
+
+        s_t = alpha_t (s + rho_t n),  u = T^H M s_t,  x0 = u / alpha_t - rho_t eps(u, tau),
+        loss = mean over all entries of (s - M T x0)^2 / rho_t^2
+
+    Unobserved entries count as zeros in the mean, as in the released code. For images the value is the kept fraction
+    times the mean over observed entries of (n - eps)^2; for coils it is not, because T T^H is not the identity.
+
+    Args:
+        eps_network: (u, tau) -> eps of u's shape.
+        schedule: noise schedule; its times are those of `t`.
+        operator: T, image -> full measurement.
+        measurement: s = M T x, (B, C, H, W), real or complex.
+        mask: 0/1, broadcastable to `measurement`.
+        t: () or (B,) times.
+        noise: standard normal of `measurement`'s shape (complex: unit variance per part).
+        network_time: (B,) time that the network is told.
+    """
+    alpha, sigma = schedule(t)
+    rho = expand_like(sigma / alpha, measurement)
+    noisy = expand_like(alpha, measurement) * (measurement + rho * noise)
+    u = operator.adjoint(mask * noisy)
+    x0 = u / expand_like(alpha, u) - expand_like(sigma / alpha, u) * eps_network(u, network_time)
+    difference = (measurement - mask * operator.forward(x0)) / rho
+    squared = torch.view_as_real(difference).square() if difference.is_complex() else difference.square()
+    return squared.flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Observed lines split in noisy ones, anchors and hidden ones: 0/1 masks (B, 1, 1, W) that sum to the mask."""
+
+    noisy: Tensor
+    anchor: Tensor
+    hidden: Tensor
+
+
+def partition_lines(mask: Tensor, draws: Draws, *, hide: float, anchored: float, centre: int) -> Partition:
+    """Split each item's observed lines at random.
+
+    With probability `hide` an item hides a share (0.15 to 0.85) of its lines beyond the innermost `centre` ones from
+    the network, which is still judged on them: so the network learns lines that were not observed, from the scans in
+    which they were (further masking, as in Ambient Diffusion). With probability `anchored` an item hides lines, and
+    most of the remaining ones stay clean and condition the rest, as acquired lines do in a reconstruction.
+
+    Args:
+        mask: (B, 1, 1, W) real 0/1, the lines observed in each item.
+        draws: one stream per item.
+        hide: probability in [0, 1] that an item hides lines.
+        anchored: probability in [0, 1] that an item has anchors.
+        centre: number of central lines that are never hidden.
+    """
+    width = mask.shape[-1]
+    coins = draws.uniform(5).to(mask)
+    lines = draws.uniform(2, width).to(mask)
+    inner = centre_columns(width, centre).to(mask).expand(mask.shape[0], width)
+    is_anchored = coins[:, :1] < anchored
+    hides = (coins[:, 1:2] < hide) | is_anchored
+    keep = 1 - (0.15 + 0.7 * coins[:, 2:3]) * hides
+    # Half of the hiding items also lose most of the outer calibration lines, as scans with a narrow centre do.
+    dense = _window(mask[:, 0, 0], 9) > 0.99
+    narrow = (coins[:, 3:4] < 0.5) & hides & dense
+    keep = torch.where(narrow, keep * 0.3, keep.expand(-1, width))
+    kept = torch.maximum((lines[:, 0] < keep).to(mask), inner) * mask[:, 0, 0]
+    share = 0.3 + 0.7 * coins[:, 4:5]
+    anchor = torch.maximum((lines[:, 1] < share).to(mask), inner) * kept * is_anchored
+    return Partition(*(part[:, None, None] for part in (kept - anchor, anchor, mask[:, 0, 0] - kept)))
+
+
+def _window(mask: Tensor, width: int) -> Tensor:
+    """Largest mean of `mask` (B, W) over windows of `width` lines with each line: 1 inside a calibration block."""
+    mean = nn.functional.avg_pool1d(mask[:, None], width, 1, width // 2, count_include_pad=True)
+    return nn.functional.max_pool1d(mean, width, 1, width // 2)[:, 0]
+
+
+@dataclass(frozen=True)
+class MeasurementObjective:
+    """Default objective for multi-coil k-space: judged on observed entries only, one noise level per item.
+
+        e_b = |M_b (s_b - T x0_b)|^2 / (2 coils H |M_b|),   log rho ~ N(mean, deviation^2), clipped
+        loss_b = e_b / exp(u) + u
+
+    M_b are the observed lines that are not anchors. u is the expected log error at this noise level, learned on the way
+    (Karras et al. 2024, EDM2, appendix B): a weight that depends on the network's input only, so that the optimum
+    remains the posterior mean, and that lets faint lines count as much as bright ones. Batches hold "kspace" (B, coils,
+    H, W) complex, zero off the mask; "mask" (B, 1, 1, W); "maps" (B, coils, H, W); "noise" (B,), the standard deviation
+    per part.
+
+    Args:
+        log_rho: mean and standard deviation of log rho.
+        rho_range: smallest and largest ratio; draws are clipped to it.
+        hide: probability that an item hides lines (see `partition_lines`); 0 is the plain measurement score.
+        anchored: probability that an item has anchors; 0 leaves an unconditional prior only.
+        centre: innermost lines that are never hidden.
+        rows: rows of the image that an item shows, a random window; None for all. Rows are read out completely, so the
+            k-space of a window is again a scan with the same columns, and a step costs less.
+        flips: mirror items along either axis and turn their global phase, all of which map measurements to
+            measurements.
+    """
+
+    log_rho: tuple[float, float] = (math.log(0.15), 1.7)
+    rho_range: tuple[float, float] = (0.004, 20.0)
+    hide: float = 0.75
+    anchored: float = 0.5
+    centre: int = 12
+    rows: int | None = None
+    flips: bool = True
+
+    def __call__(self, network: nn.Module, batch: dict[str, Tensor], streams: Draws) -> ObjectiveResult:
+        """Loss of each item of a batch; draws only from `streams`."""
+        kspace, mask, maps, level = batch["kspace"], batch["mask"], batch["maps"], batch["noise"]
+        if self.flips:
+            kspace, mask, maps = _vary(kspace, mask, maps, streams)
+        if self.rows is not None and self.rows < kspace.shape[-2]:
+            kspace, maps = _window_rows(kspace, maps, self.rows, streams)
+        mean, deviation = self.log_rho
+        draw = streams.normal(1)[:, 0].to(level)
+        rho = (mean + deviation * draw).exp().clamp(*self.rho_range)
+        parts = partition_lines(mask, streams, hide=self.hide, anchored=self.anchored, centre=self.centre)
+        q = kspace + rho[:, None, None, None] * streams.normal_like(kspace)
+        estimate = network(q, rho, parts.noisy, maps, Anchors(kspace, parts.anchor, level.clamp(min=1e-4)))
+        judged = mask - parts.anchor
+        error = judged * (kspace - CoilFourier(maps).forward(estimate.image))
+        count = 2 * kspace.shape[1] * kspace.shape[2] * judged.flatten(1).sum(1).clamp(min=1)
+        squared = torch.view_as_real(error).square().flatten(1).sum(1) / count
+        hidden = parts.hidden.flatten(1).any(1).long()
+        log_error = estimate.log_error.gather(1, hidden[:, None])[:, 0]
+        loss = squared * (-log_error).exp() + log_error
+        return ObjectiveResult(loss, -2 * rho.log(), {"squared_error": squared.detach()})
+
+
+def _window_rows(kspace: Tensor, maps: Tensor, rows: int, streams: Draws) -> tuple[Tensor, Tensor]:
+    """k-space and maps of a random window of each item's rows; orthonormal, so white noise stays as it is."""
+    height = kspace.shape[-2]
+    first = (streams.uniform(1)[:, 0] * (height - rows + 1)).long().to(kspace.device)
+    index = (first[:, None] + torch.arange(rows, device=kspace.device))[:, None, :, None]
+    profiles = torch.fft.fftshift(torch.fft.ifft(torch.fft.ifftshift(kspace, -2), dim=-2, norm="ortho"), -2)
+    kept = profiles.gather(-2, index.expand(-1, kspace.shape[1], -1, kspace.shape[3]))
+    spectrum = torch.fft.fftshift(torch.fft.fft(torch.fft.ifftshift(kept, -2), dim=-2, norm="ortho"), -2)
+    return spectrum, maps.gather(-2, index.expand(-1, maps.shape[1], -1, maps.shape[3]))
+
+
+def _vary(kspace: Tensor, mask: Tensor, maps: Tensor, streams: Draws) -> tuple[Tensor, Tensor, Tensor]:
+    """Mirror along rows and columns (about the centre) and turn the phase: exact symmetries of the acquisition."""
+    coins = streams.uniform(3)
+    for axis, coin in ((-1, coins[:, 0]), (-2, coins[:, 1])):
+        chosen = (coin < 0.5).to(kspace.device)[:, None, None, None]
+        kspace, mask, maps = (torch.where(chosen, _mirror(value, axis), value) for value in (kspace, mask, maps))
+    turn = torch.polar(torch.ones_like(coins[:, 2]), 2 * math.pi * coins[:, 2]).to(kspace)
+    return kspace * turn[:, None, None, None], mask, maps
+
+
+def _mirror(value: Tensor, axis: int) -> Tensor:
+    """Index n // 2 stays in place, so mirrored images and mirrored centred k-space remain a Fourier pair."""
+    if value.shape[axis] == 1:
+        return value
+    flipped = value.flip(axis)
+    return flipped.roll(1, axis) if value.shape[axis] % 2 == 0 else flipped

@@ -1,0 +1,1 @@
+"""What people come for: each task joins the calculus, physics, networks and data."""

@@ -1,0 +1,1 @@
+"""Learn a prior from undersampled k-space and reconstruct with error bars."""

@@ -1,0 +1,176 @@
+"""Posterior samples of prepared scans: the three samplers, batched over slices, samples and masks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from skiagraph.diffusion.grid import Grid, Karras, Levels
+from skiagraph.diffusion.sampling import Rule, trajectory
+from skiagraph.diffusion.schedule import EDM, Schedule, linear_table
+from skiagraph.diffusion.streams import Streams
+from skiagraph.errors import InputError
+from skiagraph.inverse.consistent import Anchors, ConsistentDenoiser, ConsistentNetwork
+from skiagraph.inverse.data_consistency import DataStep, ProximalStep, RelaxedStep
+from skiagraph.inverse.measurement_score import MeasurementScore, ViewSource
+from skiagraph.inverse.mixing import DDNMMixing
+from skiagraph.inverse.reference import ReferenceMeasurementScore
+from skiagraph.physics.fourier import CoilFourier, to_complex
+from skiagraph.physics.masks import RandomColumns, ReferenceColumnSchedule
+from skiagraph.physics.selection import PixelMask
+from skiagraph.tasks.reconstruct.scan import PreparedScan
+
+__all__ = ["SamplerSettings", "posterior_samples", "slice_seeds"]
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How posterior samples are drawn.
+
+    Args:
+        sampler: "anchored" (acquired lines condition the network, which sees all lines at once), "measurement-score"
+            (covering masked views, over-relaxed data step: the method page's default) or "reference" (the released
+            sampler: sequential views, 200 levels, reflection on the data).
+        samples: posterior samples per slice.
+        steps: levels of the grid; the reference always walks its 200.
+        views: masked views per level of the measurement-score samplers.
+        acceleration: acceleration of those views, that of the training masks.
+        centre: calibration lines of those views.
+        noise_range: largest and smallest noise level in normalised units.
+        eta: share of fresh noise at each step.
+        rows: largest number of images in one network call.
+        precision: "float32" or "bfloat16" (network under autocast).
+    """
+
+    sampler: Literal["anchored", "measurement-score", "reference"] = "anchored"
+    samples: int = 4
+    steps: int = 20
+    views: int = 4
+    acceleration: float = 4.0
+    centre: int = 24
+    noise_range: tuple[float, float] = (3.0, 0.01)
+    eta: float = 0.85
+    rows: int = 16
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def evaluations(self) -> int:
+        """Network evaluations (images through the network) for one posterior sample."""
+        per_step = 1 if self.sampler == "anchored" else self.views
+        return per_step * (200 if self.sampler == "reference" else self.steps)
+
+
+@dataclass(frozen=True)
+class _EverythingSeen:
+    """One view that holds every line."""
+
+    width: int
+
+    def __call__(self, draws: Streams) -> Tensor:
+        return torch.ones(len(draws), 1, 1, 1, self.width)
+
+
+@dataclass(frozen=True)
+class _CoveringColumns:
+    """Covering sets of random columns with the training marginal."""
+
+    family: RandomColumns
+    views: int
+
+    def __call__(self, draws: Streams) -> Tensor:
+        return self.family.covering(draws, self.views)
+
+
+def slice_seeds(seed: int, names: Sequence[str], samples: int) -> list[int]:
+    """One seed for every slice and sample, a function of the run's seed and the slice's name only."""
+    return [
+        int.from_bytes(hashlib.sha256(f"{seed}/{name}/{sample}".encode()).digest()[:4], "big")
+        for name in names
+        for sample in range(samples)
+    ]
+
+
+@torch.no_grad()
+def posterior_samples(
+    network: ConsistentNetwork,
+    scan: PreparedScan,
+    settings: SamplerSettings,
+    seeds: Sequence[int],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Draw posterior samples of every slice.
+
+    Args:
+        network: trained network in evaluation mode.
+        scan: S slices.
+        settings: sampler and its numbers.
+        seeds: S * samples seeds, those of a slice side by side (see `slice_seeds`).
+        on_progress: called with (images done, images in all).
+
+    Returns:
+        (S, samples, H, W) complex64, in normalised units.
+    """
+    total = len(scan) * settings.samples
+    if len(seeds) != total:
+        raise InputError(f"seeds: found {len(seeds)}, allowed exactly {total}: one for each slice and sample.")
+    views = settings.views if settings.sampler == "measurement-score" else 1
+    size = max(1, settings.rows // views)
+    images: list[Tensor] = []
+    for first in range(0, total, size):
+        rows = range(first, min(first + size, total))
+        part = scan.select([row // settings.samples for row in rows])
+        images.append(_sample(network, part, settings, [seeds[row] for row in rows]))
+        if on_progress is not None:
+            on_progress(rows.stop, total)
+    joined = torch.cat(images)
+    return joined.reshape(len(scan), settings.samples, *joined.shape[1:])
+
+
+def _sample(network: ConsistentNetwork, scan: PreparedScan, settings: SamplerSettings, seeds: list[int]) -> Tensor:
+    streams = Streams(seeds, device=str(scan.kspace.device))
+    schedule, grid, rule, anchors = _plan(scan, settings)
+    denoiser = ConsistentDenoiser(network, schedule, scan.maps, anchors)
+    times = grid(schedule)
+    start = streams.normal_like(scan.kspace) * float(schedule(times[0])[1])
+    if anchors is not None:
+        start = start + scan.kspace
+    state = start
+    device = scan.kspace.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+        for step in trajectory(denoiser, start, times, rule, streams=streams):
+            state = step.x
+    return to_complex(CoilFourier(scan.maps).adjoint(state))
+
+
+def _plan(scan: PreparedScan, settings: SamplerSettings) -> tuple[Schedule, Grid, Rule, Anchors | None]:
+    """Schedule, grid, rule and anchors of a sampler."""
+    width = scan.kspace.shape[-1]
+    operator = CoilFourier(scan.maps)
+    if settings.sampler == "reference":
+        return linear_table().respaced("ddim200"), Levels(), _reference_rule(scan, settings), None
+    high, low = settings.noise_range
+    schedule, grid = EDM(low, high), Karras(settings.steps)
+    if settings.sampler == "anchored":
+        rule = MeasurementScore(operator, _EverythingSeen(width), DDNMMixing(settings.eta), None, "full")
+        return schedule, grid, rule, Anchors(scan.kspace, scan.mask, scan.noise)
+    family = RandomColumns(width, settings.acceleration, settings.centre)
+    views: ViewSource = _CoveringColumns(family, settings.views)
+    noise = float(scan.noise.mean())
+    step: DataStep = RelaxedStep(ProximalStep(PixelMask(scan.mask), scan.kspace, noise, 0.25**2))
+    return schedule, grid, MeasurementScore(operator, views, DDNMMixing(settings.eta), step), None
+
+
+def _reference_rule(scan: PreparedScan, settings: SamplerSettings) -> ReferenceMeasurementScore:
+    """The released MRI sampler: data consistency inside the mask loop, a reflection on the measured columns."""
+
+    def reflect(estimate: Tensor, mask: Tensor | None) -> Tensor:
+        seen = scan.mask if mask is None else mask * scan.mask
+        return estimate - 2.0 * seen * (estimate - scan.kspace)
+
+    masks = ReferenceColumnSchedule(scan.kspace.shape[-1], settings.acceleration, settings.centre)
+    return ReferenceMeasurementScore(CoilFourier(scan.maps), masks, settings.views, settings.eta, "mri", reflect)

@@ -1,0 +1,161 @@
+"""Simulated acquisitions of sample heads: undersampled training scans, each with its one fixed mask, and test scans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skiagraph.data.maps import espirit
+from skiagraph.data.samples import fetch, sample
+from skiagraph.data.simulation import Acquisition, ScanSettings, case_generator, simulate
+from skiagraph.data.slicing import Head, SlicePose, locate_head, random_pose, slice_positions
+from skiagraph.data.volume import read_nifti
+from skiagraph.diffusion.streams import Streams
+from skiagraph.physics.masks import EquispacedColumns, RandomColumns, VariableDensityColumns
+from skiagraph.tasks.reconstruct.scan import PreparedScan, prepare_slices
+
+__all__ = [
+    "MaskFamily",
+    "SimulatedSlices",
+    "draw_mask",
+    "mask_family",
+    "prepare_acquisitions",
+    "sample_head",
+    "simulate_test_slices",
+    "simulate_training_scans",
+]
+
+MaskFamily = Literal["random", "equispaced", "variable-density", "full"]
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedSlices:
+    """Slices of simulated scans with what is known about them.
+
+    Args:
+        scan: what a method is given.
+        truth: (S, H, W) float32, noise-free root-sum-of-squares, in the normalised unit of `scan`.
+        head: (S, H, W) bool, inside of the head.
+        names: case of every slice.
+        affines: (4, 4) of every slice.
+    """
+
+    scan: PreparedScan
+    truth: Tensor
+    head: Tensor
+    names: tuple[str, ...]
+    affines: tuple[Any, ...] = ()
+
+
+def sample_head(name: str) -> tuple[Head, dict[str, Any]]:
+    """Fetch a sample head and return it with its record (licence, archive hash) for provenance."""
+    fetched = fetch(name)
+    return locate_head(read_nifti(fetched.files["image"])), {**sample(name).record(), **fetched.record()}
+
+
+def mask_family(kind: MaskFamily, width: int, acceleration: float, centre: int) -> Any:
+    """The column family of a name."""
+    if kind == "full":
+        return RandomColumns(width, 1.0, centre)
+    families = {"random": RandomColumns, "equispaced": EquispacedColumns, "variable-density": VariableDensityColumns}
+    return families[kind](width, acceleration, centre)
+
+
+def draw_mask(kind: MaskFamily, width: int, acceleration: float, centre: int, seed: int, case: str) -> Tensor:
+    """The one mask (W,) of a case: a function of the seed and the case's name."""
+    number = int(case_generator(seed, case, "mask").integers(0, 2**31))
+    mask: Tensor = mask_family(kind, width, acceleration, centre).draw(Streams([number]))
+    return mask.flatten()
+
+
+def prepare_acquisitions(acquisitions: Sequence[Acquisition], masks: Sequence[Tensor], centre: int) -> SimulatedSlices:
+    """Undersample, estimate the coil maps from the calibration lines, normalise."""
+    scans, truths = [], []
+    for acquired, mask in zip(acquisitions, masks, strict=True):
+        kspace = torch.from_numpy(acquired.kspace)[None] * mask
+        maps = torch.from_numpy(espirit(kspace[0].numpy(), centre))[None]
+        noise = torch.tensor([acquired.noise_std], dtype=torch.float32)
+        scans.append(prepare_slices(kspace, mask, maps, noise))
+        truths.append(torch.from_numpy(acquired.truth) / scans[-1].scale)
+    return SimulatedSlices(
+        scan=PreparedScan.join(scans),
+        truth=torch.stack(truths),
+        head=torch.from_numpy(np.stack([acquired.mask for acquired in acquisitions])),
+        names=tuple(acquired.case for acquired in acquisitions),
+        affines=tuple(acquired.affine for acquired in acquisitions),
+    )
+
+
+def simulate_training_scans(
+    shares: dict[str, int],
+    *,
+    kind: MaskFamily = "random",
+    acceleration: float = 4.0,
+    centre: int = 24,
+    seed: int = 0,
+    settings: ScanSettings | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[SimulatedSlices, list[dict[str, Any]]]:
+    """Scan sample heads in random positions, one fixed mask, noise draw and set of coils per scan.
+
+    Args:
+        shares: number of scans of every sample head, by sample name.
+        kind: mask family; "full" leaves the scans fully sampled (for the clean-data oracle).
+        acceleration: nominal R.
+        centre: calibration lines.
+        seed: seed of positions, phases, coils, noise and masks.
+        settings: matrix, coils and noise.
+        on_progress: called with (scans done, scans in all).
+
+    Returns:
+        The scans, and the records of the samples.
+    """
+    settings = settings or ScanSettings()
+    parts: list[SimulatedSlices] = []
+    records: list[dict[str, Any]] = []
+    done, total = 0, sum(shares.values())
+    for name, count in shares.items():
+        head, record = sample_head(name)
+        records.append(record)
+        for number in range(count):
+            case = f"{name}/{number}"
+            pose = random_pose(head, case_generator(seed, case, "pose"))
+            acquired = simulate(head, pose, seed=seed, case=case, settings=settings)
+            mask = draw_mask(kind, settings.matrix[1], acceleration, centre, seed, case)
+            parts.append(prepare_acquisitions([acquired], [mask], centre))
+            done += 1
+            if on_progress is not None:
+                on_progress(done, total)
+    joined = SimulatedSlices(
+        scan=PreparedScan.join([part.scan for part in parts]),
+        truth=torch.cat([part.truth for part in parts]),
+        head=torch.cat([part.head for part in parts]),
+        names=tuple(name for part in parts for name in part.names),
+    )
+    return joined, records
+
+
+def simulate_test_slices(
+    name: str,
+    count: int,
+    *,
+    kind: MaskFamily = "random",
+    acceleration: float = 4.0,
+    centre: int = 24,
+    seed: int = 1,
+    settings: ScanSettings | None = None,
+) -> SimulatedSlices:
+    """Evenly spaced axial slices of one head in its own position, a fresh mask and set of coils per slice."""
+    settings = settings or ScanSettings()
+    head, _ = sample_head(name)
+    acquired, masks = [], []
+    for number, position in enumerate(slice_positions(head, count)):
+        case = f"{name}/{number}"
+        acquired.append(simulate(head, SlicePose(position), seed=seed, case=case, settings=settings))
+        masks.append(draw_mask(kind, settings.matrix[1], acceleration, centre, seed, case))
+    return prepare_acquisitions(acquired, masks, centre)
