@@ -204,13 +204,12 @@ class MaskedCoilFourier(LinearOperator):
 
     def _conjugate(self) -> Tensor:
         """conj(C) as numbers in memory, which multiply faster than a lazy conjugate; kept while maps are constant."""
-        if self.maps.requires_grad or torch.is_inference_mode_enabled():
-            return torch.conj_physical(self.maps)
-        return self._kept_conjugate
+        return torch.conj_physical(self.maps) if self.maps.requires_grad else self._kept_conjugate
 
     @cached_property
     def _kept_conjugate(self) -> Tensor:
-        return torch.conj_physical(self.maps)
+        with torch.inference_mode(False):
+            return torch.conj_physical(self.maps)
 
 
 @dataclass(frozen=True, eq=False)

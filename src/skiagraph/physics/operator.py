@@ -129,7 +129,8 @@ class LinearOperator(ABC):
 
     Subclasses are frozen dataclasses and implement `forward` and `adjoint`; the rest follows by conjugate gradients and
     is replaced where a closed form exists. Inner products are real: complex numbers count as pairs of real ones. Tensor
-    fields have the batch on axis 0, with size 1 where all samples share one value.
+    fields have the batch on axis 0, with size 1 where all samples share one value. No operator mixes samples: a batch
+    equals its samples one by one, to rounding, and bit for bit where a sample holds whole processor vectors of numbers.
     """
 
     @abstractmethod

@@ -141,7 +141,7 @@ class Pixels:
         rows, columns = pair_of(self.size, "size")
         if self.counting == "independent":
             return (draws.uniform(1, rows, columns) < self.keep).float()
-        return random_subsets(draws, rows * columns, self._number()).float().unflatten(1, (1, rows, columns))
+        return random_subsets(draws, rows * columns, self._number()).float().reshape(-1, 1, rows, columns)
 
     def covering(self, draws: Draws, count: int | None = None) -> Tensor:
         """(B, count, 1, H, W), by default ceil(1 / keep) masks, each with the law of `draw`."""
@@ -152,7 +152,7 @@ class Pixels:
             return covering_bernoulli(draws, chance, count).float()
         count = needed(rows * columns, self._number()) if count is None else count
         chosen = covering_subsets(draws, rows * columns, self._number(), count)
-        return chosen.float().unflatten(2, (1, rows, columns))
+        return chosen.float().reshape(*chosen.shape[:2], 1, rows, columns)
 
     def _number(self) -> int:
         rows, columns = pair_of(self.size, "size")

@@ -234,6 +234,7 @@ class VariableDensityColumns:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _column_density(width: int, acceleration: float, centre: int, power: float, floor: float) -> Tensor:
     position = (torch.arange(width, dtype=torch.float64) - width // 2).abs() / (width // 2 + 1)
     shape, inside = (1 - position).clamp(min=0) ** power, centre_columns(width, centre)

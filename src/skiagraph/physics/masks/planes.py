@@ -79,7 +79,7 @@ class PoissonDisc2D:
         masks = torch.zeros(orders.shape, dtype=torch.float32)
         for mask, order in zip(masks, orders.tolist(), strict=True):
             mask[torch.tensor(self._chosen(order), dtype=torch.int64)] = 1
-        return masks.unflatten(1, (1, self.height, self.width)).to(orders.device)
+        return masks.reshape(-1, 1, self.height, self.width).to(orders.device)
 
     def _chosen(self, order: list[int]) -> list[int]:
         top, left = self.height // 2 - self.centre // 2, self.width // 2 - self.centre // 2
@@ -157,4 +157,4 @@ class RadialOnGrid:
         inside = (row >= 0) & (row < self.height) & (column >= 0) & (column < self.width)
         index = torch.where(inside, row * self.width + column, self.height // 2 * self.width + self.width // 2)
         mask = torch.zeros(len(draws), self.height * self.width, device=start.device)
-        return mask.scatter_(1, index.flatten(1), 1.0).unflatten(1, (1, self.height, self.width))
+        return mask.scatter_(1, index.flatten(1), 1.0).reshape(-1, 1, self.height, self.width)

@@ -50,8 +50,8 @@ class ReferenceColumnSchedule:
         covered = torch.zeros_like(plain, dtype=torch.bool) if memory is None else memory
         if covered.shape != plain.shape or covered.dtype != torch.bool:
             raise ValueError(
-                f"memory: found {covered.dtype} {tuple(covered.shape)}; allowed is None or what the last call returned, "
-                f"boolean {tuple(plain.shape)}."
+                f"memory: found {covered.dtype} {tuple(covered.shape)}; allowed is None or what the last call "
+                f"returned, boolean {tuple(plain.shape)}."
             )
         few = (~covered).sum(1, keepdim=True) <= int(self.width / self.acceleration) + 5
         chance = 1 / (self.acceleration - 1) if self.acceleration > 1 else math.inf
