@@ -65,6 +65,8 @@ class KSpace:
 
     def _check_values(self) -> None:
         """Refuse NaN, slices without signal, and masks that promise lines which are empty."""
+        if not self.mask.any():
+            raise DataError(f"{self.source}: the mask marks no column as sampled")
         finite = np.isfinite(self.data).all(axis=(1, 2, 3))
         if not finite.all():
             raise DataError(
@@ -78,8 +80,6 @@ class KSpace:
                 f"{self.source}: k-space is all zero in {int(empty.sum())} of {empty.size} slices "
                 f"({np.flatnonzero(empty).tolist()}); leave these out with `slices` or export the file again"
             )
-        if not self.mask.any():
-            raise DataError(f"{self.source}: the mask marks no column as sampled")
         broken = self.mask & ~present.all(axis=0)
         if broken.any():
             raise DataError(
