@@ -7,7 +7,7 @@ phase encoding on the last axis and zero frequency at index size // 2, of odd an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -89,6 +89,40 @@ def _check_plane(mask: Tensor, maps: Tensor) -> None:
             )
 
 
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _centring(height: int, width: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Phases p, q of the image and of the spectrum (H, W) with F x = q F0 (p x), F0 the plain transform.
+
+    Per axis exp(-2 pi i (k - h)(j - h)/n) = exp(-2 pi i k j/n) exp(2 pi i h j/n) exp(2 pi i (h k - h^2)/n), h = n // 2.
+    They cost less than shifts of every coil; they are real, +-1, where both sizes are even.
+    """
+    image, spectrum = torch.ones(1, 1, dtype=torch.complex128), torch.ones(1, 1, dtype=torch.complex128)
+    for size, shape in ((height, (-1, 1)), (width, (1, -1))):
+        half, index = size // 2, torch.arange(size)
+        turns = torch.stack([half * index, half * index - half**2]).remainder(size).double() / size
+        phases = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns)
+        image, spectrum = image * phases[0].reshape(shape), spectrum * phases[1].reshape(shape)
+    if height % 2 == 0 and width % 2 == 0:
+        return image.real.round().to(device, dtype.to_real()), spectrum.real.round().to(device, dtype.to_real())
+    return image.to(device, dtype), spectrum.to(device, dtype)
+
+
+def _encode(image: Tensor, maps: Tensor | None, mask: Tensor | None) -> Tensor:
+    """M F C x: complex images (B, H, W) -> (B, coils or 1, H, W)."""
+    inner, outer = _centring(*image.shape[-2:], image.dtype, image.device)
+    coils = (inner * image).unsqueeze(1)
+    spectrum: Tensor = torch.fft.fft2(coils if maps is None else maps * coils, norm="ortho")
+    return spectrum * (outer if mask is None else mask * outer)
+
+
+def _decode(kspace: Tensor, conjugate: Tensor | None, mask: Tensor | None) -> Tensor:
+    """C^H F^H M y: (B, coils or 1, H, W) -> complex images (B, H, W)."""
+    inner, outer = (phase.conj() for phase in _centring(*kspace.shape[-2:], kspace.dtype, kspace.device))
+    coils: Tensor = torch.fft.ifft2(kspace * (outer if mask is None else mask * outer), norm="ortho")
+    return inner * (coils[:, 0] if conjugate is None else (conjugate * coils).sum(1))
+
+
 def _cyclic_filter(x: Tensor, mask: Tensor) -> Tensor:
     """F^H M F x of the centred transform F, by transforms along the axes on which the mask varies only.
 
@@ -120,11 +154,11 @@ class CoilFourier(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2, H, W) real -> (B, coils, H, W) complex."""
-        return centred_fft2(self.maps * to_complex(x).unsqueeze(1))
+        return _encode(to_complex(x), self.maps, None)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """sum_c conj(C_c) F^H y_c: (B, coils, H, W) complex -> (B, 2, H, W) real."""
-        return to_real((self.maps.conj() * centred_ifft2(y)).sum(1))
+        return to_real(_decode(y, self.conjugate, None))
 
     def normal(self, x: Tensor) -> Tensor:
         """sum_c |C_c|^2 x."""
@@ -140,6 +174,16 @@ class CoilFourier(LinearOperator):
         """(T^H y + weight x) / (sum_c |C_c|^2 + weight), in closed form."""
         power, ratio = self._power(), per_sample(weight, x)
         return x + self._divide(self.adjoint(y) - power * x, power + ratio)
+
+    @property
+    def conjugate(self) -> Tensor:
+        """conj(C) as numbers in memory, which multiply faster than a lazy conjugate; kept while maps are constant."""
+        return torch.conj_physical(self.maps) if self.maps.requires_grad else self._kept_conjugate
+
+    @cached_property
+    def _kept_conjugate(self) -> Tensor:
+        with torch.inference_mode(False):
+            return torch.conj_physical(self.maps)
 
     def _power(self) -> Tensor:
         return (self.maps.real.square() + self.maps.imag.square()).sum(1, keepdim=True)
@@ -167,18 +211,18 @@ class MaskedCoilFourier(LinearOperator):
         check_mask(self.mask)
         _check_plane(self.mask, self.maps)
 
-    @property
+    @cached_property
     def full(self) -> CoilFourier:
         """T, without the mask."""
         return CoilFourier(self.maps)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2, H, W) real -> (B, coils, H, W) complex."""
-        return self.mask * self.full.forward(x)
+        return _encode(to_complex(x), self.maps, self.mask)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """T^H M y: (B, coils, H, W) complex -> (B, 2, H, W) real."""
-        return self.full.adjoint(self.mask * y)
+        return to_real(_decode(y, self.full.conjugate, self.mask))
 
     def normal(self, x: Tensor) -> Tensor:
         """T^H M T x; for column masks by one pair of 1-D transforms along the last axis, without shifts."""
@@ -186,7 +230,7 @@ class MaskedCoilFourier(LinearOperator):
 
     def normal_complex(self, x: Tensor) -> Tensor:
         """`normal` on complex images (B, H, W), for solvers that keep a complex state."""
-        return (self._conjugate() * _cyclic_filter(self.maps * x.unsqueeze(1), self.mask)).sum(1)
+        return (self.full.conjugate * _cyclic_filter(self.maps * x.unsqueeze(1), self.mask)).sum(1)
 
     def pinv(self, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
         """The shortest least-squares solution by conjugate gradients (CG-SENSE without regularisation)."""
@@ -201,15 +245,6 @@ class MaskedCoilFourier(LinearOperator):
         ratio = per_sample(weight, rhs)
         step = conjugate_gradient(lambda z: self.normal_complex(z) + ratio * z, rhs, None, iterations, tolerance)
         return x + to_real(step)
-
-    def _conjugate(self) -> Tensor:
-        """conj(C) as numbers in memory, which multiply faster than a lazy conjugate; kept while maps are constant."""
-        return torch.conj_physical(self.maps) if self.maps.requires_grad else self._kept_conjugate
-
-    @cached_property
-    def _kept_conjugate(self) -> Tensor:
-        with torch.inference_mode(False):
-            return torch.conj_physical(self.maps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,11 +262,11 @@ class MaskedFourier(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2, H, W) real -> (B, 1, H, W) complex."""
-        return self.mask * centred_fft2(to_complex(x).unsqueeze(1))
+        return _encode(to_complex(x), None, self.mask)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """F^H M y: (B, 1, H, W) complex -> (B, 2, H, W) real."""
-        return to_real(centred_ifft2(self.mask * y)[:, 0])
+        return to_real(_decode(y, None, self.mask))
 
     def normal(self, x: Tensor) -> Tensor:
         """F^H M F x, by transforms along the axes on which the mask varies."""
