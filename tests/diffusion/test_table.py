@@ -105,10 +105,21 @@ def test_section_counts() -> None:
     kept = table.respaced("10,15,20").indices
     assert [sum(a <= k < a + 100 for k in kept) for a in (0, 100, 200)] == [10, 15, 20]
     assert {0, 99, 100, 199, 200, 299} <= set(kept)  # first and last level of every section
+    assert linear_table().respaced(7).indices == (0, 166, 333, 500, 666, 832, 999)  # 499.5 and 832.5 go to even numbers
+    assert cosine_table(100).respaced(15).indices[7] == _rounded_sum(99 / 14, 7)
     assert table.respaced(25).indices == table.respaced([25]).indices
     assert cosine_table(10).respaced([2, 2, 1]).indices == (0, 3, 4, 6, 7)  # sections of 4, 3 and 3 levels
     with pytest.raises(ValueError, match="section 0, which has 150"):
         table.respaced([151, 10])
+
+
+def _rounded_sum(stride: float, times: int) -> int:
+    """Repeated addition, as released: 49.499999... here, where the product would be 49.5 and round to 50."""
+    place = 0.0
+    for _ in range(times):
+        place += stride
+    assert round(place) != round(times * stride)
+    return round(place)
 
 
 def test_respacing_twice_keeps_original_times() -> None:

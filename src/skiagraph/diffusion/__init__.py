@@ -12,6 +12,8 @@ from skiagraph.diffusion.denoiser import (
     Prediction,
 )
 from skiagraph.diffusion.grid import Ascending, Grid, Karras, Levels, LogSNR, Partial, Uniform
+from skiagraph.diffusion.rules import DDIM, DDPM, DPMSolverPP2M, DPMSolverPP2MSDE, Euler, Heun, UniPC
+from skiagraph.diffusion.sampling import Rule, Step, final, preferred_grid, trajectory
 from skiagraph.diffusion.schedule import (
     EDM,
     Cosine,
@@ -27,14 +29,20 @@ from skiagraph.diffusion.schedule import (
 from skiagraph.diffusion.streams import Streams
 
 __all__ = [
+    "DDIM",
+    "DDPM",
     "EDM",
     "EMPTY",
     "Ascending",
     "Condition",
     "Cosine",
+    "DPMSolverPP2M",
+    "DPMSolverPP2MSDE",
     "Denoiser",
     "DiscreteTable",
+    "Euler",
     "Grid",
+    "Heun",
     "Karras",
     "Levels",
     "LogSNR",
@@ -43,13 +51,19 @@ __all__ = [
     "Partial",
     "PartialDenoiser",
     "Prediction",
+    "Rule",
     "Schedule",
+    "Step",
     "Streams",
+    "UniPC",
     "Uniform",
     "VPLinear",
     "cosine_table",
     "expand_like",
+    "final",
     "linear_table",
     "noise_to_signal",
     "perturb",
+    "preferred_grid",
+    "trajectory",
 ]

@@ -97,7 +97,7 @@ class Heun:
 
         d = (u_t - x0(t)) / rho_t,  d' = (u' - x0(s)) / rho_s at Euler's u',  u_s = u_t + (rho_s - rho_t) (d + d') / 2
 
-    Steps into and out of the clean end, or out of pure noise (alpha = 0), stay Euler's. Works from clean to noisy as well.
+    Steps into and out of the clean end, or out of pure noise (alpha = 0), stay Euler's. Also walks from clean to noisy.
 
     Args:
         churn: fresh noise before each step; acts on steps from noisy to clean only.

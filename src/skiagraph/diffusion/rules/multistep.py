@@ -69,8 +69,8 @@ class DPMSolverPP2M:
 class DPMSolverPP2MSDE:
     """x_s = (sigma_s / sigma_t) exp(-h) x_t + alpha_s (1 - exp(-2 h)) D + sigma_s sqrt(1 - exp(-2 h)) n.
 
-    The reverse diffusion with exact fresh noise: mean and variance of the samples converge with second order. From noisy
-    to clean only.
+    The reverse diffusion with exact fresh noise: mean and variance of the samples converge with second order. From
+    noisy to clean only.
     """
 
     order: ClassVar[int] = 2

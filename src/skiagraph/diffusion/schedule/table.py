@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise, repeat
 
 import torch
 from torch import Tensor
@@ -185,7 +185,9 @@ def _sections(length: int, steps: str | int | Iterable[int]) -> list[int]:
         if count > size:
             raise ValueError(f"steps: found {count} levels for section {number}, which has {size}; ask for fewer.")
         stride = (size - 1) / (count - 1) if count > 1 else 1.0
-        kept += [first + round(k * stride) for k in range(count)]
+        # Summed and not multiplied: ties between two levels then round as in the released code.
+        places = accumulate(repeat(stride, count - 1), initial=0.0)
+        kept += [first + round(place) for place in places]
     return kept
 
 
