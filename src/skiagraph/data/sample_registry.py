@@ -29,7 +29,7 @@ SAMPLES: tuple[Sample, ...] = (
         provenance="measured",
         licence="BSD-3-Clause (package and ROBEX licence texts, written for code)",
         remark="One subject by eye; some noise and flow artefact; bright vessels and skull. Whether the licence covers "
-        "the volume apart from the code is not stated.",
+        "the volume apart from the code is not stated. Compared after affine alignment: not Colin27 (0.37).",
         publishable=True,
         use="train",
         reader="nifti",
@@ -54,7 +54,8 @@ SAMPLES: tuple[Sample, ...] = (
         group="itk-kmeans",
         provenance="measured",
         licence="Apache-2.0 (ITK)",
-        remark="Coarse; background masked to zero; forehead and back of the head touch the edge of the field of view.",
+        remark="Coarse; background masked to zero; forehead and back of the head touch the edge of the field of view. "
+        "Compared after affine alignment: not Colin27 (0.59).",
         publishable=True,
         use="train",
         reader="nifti",

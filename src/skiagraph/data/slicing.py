@@ -92,10 +92,13 @@ def _feathered(mask: NDArray[np.bool_], step: NDArray[np.int_], shape: tuple[int
     from scipy import ndimage
 
     weight = ndimage.uniform_filter(ndimage.binary_dilation(mask, iterations=3).astype(np.float32), 3)
-    voxels = np.meshgrid(*(np.arange(size, dtype=np.float32) / gap for size, gap in zip(shape, step, strict=True)))
-    where = np.stack([voxel.swapaxes(0, 1) for voxel in voxels])
-    fine = ndimage.map_coordinates(weight, where, order=1, mode="nearest")
-    feathered: NDArray[np.float32] = fine.astype(np.float32)
+    for axis, size in enumerate(shape):
+        position = np.minimum(np.arange(size) / step[axis], mask.shape[axis] - 1)
+        below = np.minimum(position.astype(int), mask.shape[axis] - 2)
+        part = (position - below).astype(np.float32).reshape([-1 if other == axis else 1 for other in range(3)])
+        lower, upper = np.take(weight, below, axis), np.take(weight, below + 1, axis)
+        weight = lower + (upper - lower) * part
+    feathered: NDArray[np.float32] = weight
     return feathered
 
 
