@@ -62,6 +62,19 @@ COMMANDS = (
         f"{_TASKS}.doctor:DoctorSettings",
         f"{_TASKS}.doctor:doctor",
     ),
+    Command(
+        "maps",
+        "Estimate coil sensitivity maps (ESPIRiT) and write them beside a scan.",
+        f"{_TASKS}.maps:MapsSettings",
+        f"{_TASKS}.maps:write_maps",
+        f"{_TASKS}.maps:expectation",
+    ),
+    Command(
+        "evaluate",
+        "Score a reconstruction file against a truth file.",
+        f"{_TASKS}.evaluate:EvaluateSettings",
+        f"{_TASKS}.evaluate:evaluate",
+    ),
 )
 
 

@@ -27,7 +27,9 @@ class SamplesSettings(Settings):
     action: Annotated[Literal["list", "show", "fetch"], tyro.conf.Positional] = Field(
         "list", description="list all, show some in full, or fetch some."
     )
-    names: Annotated[list[str], tyro.conf.Positional] = Field([], description="Samples to show or fetch, by name.")
+    names: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = Field(
+        [], description="Samples to show or fetch, by name."
+    )
     cache: Path | None = Field(None, description="Cache folder; default $SKIAGRAPH_CACHE, else ~/.cache/skiagraph.")
     yes: bool = Field(False, description="With fetch: accept the stated licences without being asked.")
 
