@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skiagraph.data.files import existing_file
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["KSpace", "calibration_columns", "read_kspace"]
+__all__ = ["KSpace", "calibration_columns", "read_kspace", "select_slices"]
 
 LEAST_CALIBRATION = 6
 

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from skiagraph.data.volume import Volume
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["Head", "SlicePose", "locate_head", "random_pose", "slice_affine", "slice_positions", "slice_through"]
+__all__ = [
+    "Head",
+    "SlicePose",
+    "locate_head",
+    "plane_coordinates",
+    "random_pose",
+    "slice_affine",
+    "slice_positions",
+    "slice_through",
+]
 
 REACH_BELOW_TOP_MM = 150.0
 SMALLEST_TOP_AREA_MM2 = 3000.0
