@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from helpers.operators import random_like
+from helpers.operators import check_autograd, check_batch, random_like
 from skiagraph.diffusion.streams import Streams
 from skiagraph.physics.fourier import (
     CoilFourier,
@@ -111,6 +111,21 @@ def test_prox_without_noise_keeps_the_data_exactly() -> None:
     spectrum = centred_fft2(to_complex(z))[:, None]
     torch.testing.assert_close(mask * spectrum, mask * data)
     torch.testing.assert_close((1 - mask) * spectrum, (1 - mask) * centred_fft2(to_complex(x))[:, None])
+
+
+def test_samples_worked_on_one_by_one_give_the_same_and_keep_gradients() -> None:
+    maps, image = coil_toy(72, 8)
+    masks = RandomColumns(72, 4, 4).draw(Streams(range(3)))
+    x = random_like((3, 2, 72, 72), torch.float32)
+    for scale in (maps, torch.cat([maps, maps.roll(1, 1), maps.roll(2, 1)])):
+        check_batch(MaskedCoilFourier(scale, masks), x, MaskedCoilFourier(scale, masks).forward(image))
+        check_autograd(MaskedCoilFourier(scale, masks), x, random_like((3, 8, 72, 72), torch.complex64), 1e-5)
+    weights = random_like((3, 1, 1, 72), torch.float32).abs()
+    operator = CoilFourier(maps)
+    direct = operator.adjoint(weights * operator.forward(x))
+    torch.testing.assert_close(to_real(operator.weighted_normal(to_complex(x), weights)), direct, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="found a batch of 3, but the operator holds maps or masks of 2"):
+        MaskedCoilFourier(maps, masks[:2]).forward(x)
 
 
 def test_operators_of_one_scan_serve_several_views() -> None:

@@ -7,11 +7,21 @@ phase encoding on the last axis and zero frequency at index size // 2, of odd an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from skiagraph.physics.centred import (
+    by_sample,
+    centred_fft2,
+    centred_ifft2,
+    decode,
+    encode,
+    filtered,
+    to_complex,
+    to_real,
+)
 from skiagraph.physics.operator import LinearOperator, conjugate_gradient, per_sample
 
 __all__ = [
@@ -26,39 +36,6 @@ __all__ = [
 ]
 
 _PLANE = (-2, -1)
-
-
-def to_complex(x: Tensor) -> Tensor:
-    """(B, 2, ...) real and imaginary part -> (B, ...) complex; half precisions become complex64."""
-    if x.is_complex() or x.ndim < 2 or x.shape[1] != 2:
-        raise ValueError(
-            f"x: found {x.dtype} of shape {tuple(x.shape)}; allowed is real (B, 2, ...), channels re and im."
-        )
-    if x.dtype in (torch.float16, torch.bfloat16):
-        x = x.float()
-    return torch.complex(x[:, 0].contiguous(), x[:, 1].contiguous())
-
-
-def to_real(x: Tensor) -> Tensor:
-    """(B, ...) complex -> (B, 2, ...) real and imaginary part."""
-    if not x.is_complex():
-        raise ValueError(f"x: found {x.dtype}; allowed is a complex tensor.")
-    return torch.stack([x.real, x.imag], 1)
-
-
-def centred_fft2(x: Tensor) -> Tensor:
-    """Orthonormal 2-D transform over the last two axes, zero position and zero frequency at index size // 2.
-
-    X = fftshift(fft2(ifftshift(x), norm="ortho")): unitary for every size, even or odd.
-    """
-    spectrum: Tensor = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(x, _PLANE), norm="ortho"), _PLANE)
-    return spectrum
-
-
-def centred_ifft2(x: Tensor) -> Tensor:
-    """Inverse, and adjoint, of `centred_fft2`."""
-    image: Tensor = torch.fft.fftshift(torch.fft.ifft2(torch.fft.ifftshift(x, _PLANE), norm="ortho"), _PLANE)
-    return image
 
 
 def check_mask(mask: Tensor, name: str = "mask") -> None:
@@ -89,54 +66,6 @@ def _check_plane(mask: Tensor, maps: Tensor) -> None:
             )
 
 
-@lru_cache(maxsize=32)
-@torch.inference_mode(False)
-def _centring(height: int, width: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Phases p, q of the image and of the spectrum (H, W) with F x = q F0 (p x), F0 the plain transform.
-
-    Per axis exp(-2 pi i (k - h)(j - h)/n) = exp(-2 pi i k j/n) exp(2 pi i h j/n) exp(2 pi i (h k - h^2)/n), h = n // 2.
-    They cost less than shifts of every coil; they are real, +-1, where both sizes are even.
-    """
-    image, spectrum = torch.ones(1, 1, dtype=torch.complex128), torch.ones(1, 1, dtype=torch.complex128)
-    for size, shape in ((height, (-1, 1)), (width, (1, -1))):
-        half, index = size // 2, torch.arange(size)
-        turns = torch.stack([half * index, half * index - half**2]).remainder(size).double() / size
-        phases = torch.polar(torch.ones_like(turns), 2 * torch.pi * turns)
-        image, spectrum = image * phases[0].reshape(shape), spectrum * phases[1].reshape(shape)
-    if height % 2 == 0 and width % 2 == 0:
-        return image.real.round().to(device, dtype.to_real()), spectrum.real.round().to(device, dtype.to_real())
-    return image.to(device, dtype), spectrum.to(device, dtype)
-
-
-def _encode(image: Tensor, maps: Tensor | None, mask: Tensor | None) -> Tensor:
-    """M F C x: complex images (B, H, W) -> (B, coils or 1, H, W)."""
-    inner, outer = _centring(*image.shape[-2:], image.dtype, image.device)
-    coils = (inner * image).unsqueeze(1)
-    spectrum: Tensor = torch.fft.fft2(coils if maps is None else maps * coils, norm="ortho")
-    return spectrum * (outer if mask is None else mask * outer)
-
-
-def _decode(kspace: Tensor, conjugate: Tensor | None, mask: Tensor | None) -> Tensor:
-    """C^H F^H M y: (B, coils or 1, H, W) -> complex images (B, H, W)."""
-    inner, outer = (phase.conj() for phase in _centring(*kspace.shape[-2:], kspace.dtype, kspace.device))
-    coils: Tensor = torch.fft.ifft2(kspace * (outer if mask is None else mask * outer), norm="ortho")
-    return inner * (coils[:, 0] if conjugate is None else (conjugate * coils).sum(1))
-
-
-def _cyclic_filter(x: Tensor, mask: Tensor) -> Tensor:
-    """F^H M F x of the centred transform F, by transforms along the axes on which the mask varies only.
-
-    F = S F0 S^-1 with a circular shift S, and F0^H D F0 is a circular convolution, which commutes with S; so the image
-    is not shifted at all and the mask once: F^H M F = F0^-1 (S^-1 M S) F0, in any normalisation.
-    """
-    axes = tuple(axis for axis in _PLANE if mask.shape[axis] > 1)
-    if not axes:
-        return mask * x
-    rolled = torch.fft.ifftshift(mask, axes)
-    filtered: Tensor = torch.fft.ifftn(rolled * torch.fft.fftn(x, dim=axes), dim=axes)
-    return filtered
-
-
 @dataclass(frozen=True, eq=False)
 class CoilFourier(LinearOperator):
     """T: image -> k-space of every coil, y_c = F (C_c x), F the centred orthonormal transform.
@@ -154,15 +83,26 @@ class CoilFourier(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2, H, W) real -> (B, coils, H, W) complex."""
-        return _encode(to_complex(x), self.maps, None)
+        return by_sample(encode, to_complex(x), self.maps, None)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """sum_c conj(C_c) F^H y_c: (B, coils, H, W) complex -> (B, 2, H, W) real."""
-        return to_real(_decode(y, self.conjugate, None))
+        return to_real(by_sample(decode, y, self.conjugate, None))
 
     def normal(self, x: Tensor) -> Tensor:
         """sum_c |C_c|^2 x."""
         return self._power() * x
+
+    def weighted_normal(self, x: Tensor, weights: Tensor) -> Tensor:
+        """T^H W T x of complex images (B, H, W), for solvers with a precision of their own for every k-space value.
+
+        Without shifts, and by 1-D transforms only along the axes on which the weights vary: one pair for columns.
+
+        Args:
+            x: (B, H, W) complex.
+            weights: (B or 1, 1, H or 1, W or 1) real.
+        """
+        return by_sample(filtered, x, self.maps, self.conjugate, weights)
 
     def pinv(self, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
         """T^H y / sum_c |C_c|^2, zero where all maps are zero (closed form; the other arguments are not needed)."""
@@ -218,11 +158,11 @@ class MaskedCoilFourier(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2, H, W) real -> (B, coils, H, W) complex."""
-        return _encode(to_complex(x), self.maps, self.mask)
+        return by_sample(encode, to_complex(x), self.maps, self.mask)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """T^H M y: (B, coils, H, W) complex -> (B, 2, H, W) real."""
-        return to_real(_decode(y, self.full.conjugate, self.mask))
+        return to_real(by_sample(decode, y, self.full.conjugate, self.mask))
 
     def normal(self, x: Tensor) -> Tensor:
         """T^H M T x; for column masks by one pair of 1-D transforms along the last axis, without shifts."""
@@ -230,7 +170,7 @@ class MaskedCoilFourier(LinearOperator):
 
     def normal_complex(self, x: Tensor) -> Tensor:
         """`normal` on complex images (B, H, W), for solvers that keep a complex state."""
-        return (self.full.conjugate * _cyclic_filter(self.maps * x.unsqueeze(1), self.mask)).sum(1)
+        return self.full.weighted_normal(x, self.mask)
 
     def pinv(self, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
         """The shortest least-squares solution by conjugate gradients (CG-SENSE without regularisation)."""
@@ -262,15 +202,15 @@ class MaskedFourier(LinearOperator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 2, H, W) real -> (B, 1, H, W) complex."""
-        return _encode(to_complex(x), None, self.mask)
+        return by_sample(encode, to_complex(x), None, self.mask)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """F^H M y: (B, 1, H, W) complex -> (B, 2, H, W) real."""
-        return to_real(_decode(y, None, self.mask))
+        return to_real(by_sample(decode, y, None, self.mask))
 
     def normal(self, x: Tensor) -> Tensor:
         """F^H M F x, by transforms along the axes on which the mask varies."""
-        return to_real(_cyclic_filter(to_complex(x).unsqueeze(1), self.mask)[:, 0])
+        return to_real(by_sample(filtered, to_complex(x), None, None, self.mask))
 
     def pinv(self, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
         """F^H M y: the pseudo-inverse is the adjoint."""
