@@ -75,6 +75,12 @@ COMMANDS = (
         f"{_TASKS}.evaluate:EvaluateSettings",
         f"{_TASKS}.evaluate:evaluate",
     ),
+    Command(
+        "import-checkpoint",
+        "Turn a guided-diffusion or improved-diffusion checkpoint into a prior folder.",
+        f"{_TASKS}.import_checkpoint:ImportSettings",
+        f"{_TASKS}.import_checkpoint:import_checkpoint",
+    ),
 )
 
 
