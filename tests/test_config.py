@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from skiagraph.config import Settings, check_values, did_you_mean, dump_yaml, load_settings, read_yaml, resolved
 from skiagraph.errors import InputError
@@ -93,6 +93,24 @@ def test_missing_file_and_binary_file_name_themselves(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not UTF-8"):
         read_yaml(binary)
     assert read_yaml(write(tmp_path, "")) == {}
+
+
+class Pair(Settings):
+    """Settings of which exactly one may be given."""
+
+    first: int = 0
+    second: int = 0
+
+    @model_validator(mode="after")
+    def _one(self) -> Pair:
+        if bool(self.first) == bool(self.second):
+            raise ValueError(f"give one of first ({self.first}) and second ({self.second})")
+        return self
+
+
+def test_rules_between_keys_speak_for_themselves() -> None:
+    with pytest.raises(InputError, match=r"^give one of first \(1\) and second \(2\)$"):
+        load_settings(Pair, first=1, second=2)
 
 
 def test_settings_do_not_change() -> None:

@@ -123,6 +123,8 @@ def _describe(error: ErrorDetails, model: type[BaseModel]) -> str:
     if error["type"] == "extra_forbidden" and owner is not None:
         known = list(owner.model_fields)
         return f"{key} is not a known key{did_you_mean(name, known) or '.'} Known keys: {', '.join(known)}"
+    if error["type"] == "value_error" and not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
     found = json.dumps(error["input"], default=str)
     allowed = error["msg"][:1].lower() + error["msg"][1:].removeprefix("Input should be ")
     allowed = allowed.removeprefix("input should be ").removeprefix("value error, ")
