@@ -47,13 +47,17 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, force it to disk and rename it; `path` is never half a file."""
     partial = path.with_name(path.name + ".partial")
-    write(partial)
-    _sync(partial)
-    os.replace(partial, path)
-    _sync(path.parent)
+    try:
+        write(partial)
+        _sync(partial)
+        os.replace(partial, path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"{path}: could not be written ({error}); make room or give another folder.") from error
 
 
 def _sync(path: Path) -> None:

@@ -11,7 +11,7 @@ Snapshots of two or more lengths allow the average of any other length to be reb
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,11 +26,11 @@ __all__ = [
     "ExponentialAverage",
     "PowerAverage",
     "Profile",
+    "combine",
     "named_state",
     "posthoc_weights",
     "power_exponent",
     "relative_width",
-    "weighted_sum",
 ]
 
 
@@ -176,13 +176,19 @@ def posthoc_weights(snapshots: Sequence[Profile], target: Profile) -> list[float
     return [float(weight) for weight in free + ones * (1.0 - free.sum()) / ones.sum()]
 
 
-def weighted_sum(states: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
-    """Return the weighted sum of network states, in float32; tensors of whole numbers come from the last state."""
+def combine(states: Iterable[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:
+    """Return the weighted sum of network states in float32, holding two of them at a time, summed in float64.
+
+    Args:
+        states: the states; tensors of whole numbers come from the last one.
+        weights: one number a state.
+    """
     total: dict[str, Tensor] = {}
-    for name, last in states[-1].items():
-        if not last.is_floating_point():
-            total[name] = last.clone()
-            continue
-        terms = (weight * state[name].double() for state, weight in zip(states, weights, strict=True))
-        total[name] = torch.stack(list(terms)).sum(0).float()
-    return total
+    for weight, state in zip(weights, states, strict=True):
+        for name, value in state.items():
+            if value.is_floating_point():
+                term = value.double() * weight
+                total[name] = total[name] + term if name in total else term
+            else:
+                total[name] = value.clone()
+    return {name: value.float() if value.is_floating_point() else value for name, value in total.items()}

@@ -39,14 +39,17 @@ class Objective(Protocol):
 
 
 class IndexedData(Protocol):
-    """Data that is asked for by index."""
+    """Data that is asked for by index, a batch at a time, possibly from another thread."""
 
     def __len__(self) -> int:
         """Return the number of items."""
         ...
 
     def batch(self, indices: Tensor) -> Any:
-        """Return the items at `indices` (B,) int64: a tensor, or a mapping or sequence of tensors (B, ...)."""
+        """Return the items at `indices` (B,) int64: a tensor, or a mapping or sequence of tensors (B, ...).
+
+        A pure function of the indices: random augmentation belongs to the objective, which has the streams.
+        """
         ...
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from skiagraph.diffusion.streams import Streams
 from skiagraph.errors import InputError
 from skiagraph.training.checkpoint import (
     Checkpoint,
@@ -21,9 +22,9 @@ from skiagraph.training.checkpoint import (
     restore_network,
     restore_optimiser,
     save_checkpoint,
-    save_tensors,
 )
 from skiagraph.training.ema import Average, ExponentialAverage, PowerAverage, named_state
+from skiagraph.training.feed import Feed, to_device
 from skiagraph.training.interface import (
     IndexedData,
     Objective,
@@ -38,6 +39,7 @@ from skiagraph.training.order import DataOrder, derive_seed, item_seeds
 from skiagraph.training.precision import NetworkPrecision, resolve_precision
 from skiagraph.training.processes import barrier, gather_items, process_count, process_rank, share_of, spread
 from skiagraph.training.settings import TrainingSettings
+from skiagraph.training.snapshots import save_snapshot
 
 __all__ = ["train"]
 
@@ -67,19 +69,16 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with _surroundings(settings, next(network.parameters()).device):
-        run = _Run(network, objective, data, settings, folder, streams or _default_streams)
+        run = _Run(network, objective, data, settings, folder, streams or Streams)
         run.resume()
-        while run.images < settings.images:
-            progress = run.step()
-            if on_progress is not None and process_rank() == 0:
-                on_progress(progress)
+        try:
+            while run.images < settings.images:
+                progress = run.step()
+                if on_progress is not None and process_rank() == 0:
+                    on_progress(progress)
+        finally:
+            run.feed.close()
         return run.result()
-
-
-def _default_streams(seeds: Sequence[int], device: torch.device) -> Any:
-    from skiagraph.diffusion.streams import Streams
-
-    return Streams(seeds, device=str(device))
 
 
 @contextmanager
@@ -94,16 +93,6 @@ def _surroundings(settings: TrainingSettings, device: torch.device) -> Iterator[
             yield
         finally:
             torch.set_num_threads(threads)
-
-
-def _to_device(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {key: _to_device(value, device) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        return type(batch)(_to_device(value, device) for value in batch)
-    return batch
 
 
 class _Run:
@@ -135,6 +124,7 @@ class _Run:
         self.averages: list[Average] = [PowerAverage(self.values, length) for length in settings.ema_lengths]
         if settings.ema_half_life is not None:
             self.averages.append(ExponentialAverage(self.values, settings.ema_half_life, settings.ema_ramp))
+        self.feed = Feed(self._fetch, ahead=settings.prefetch)
         self.tally = Tally(settings.level_edges)
         self.metrics = MetricsFile(folder / "metrics.jsonl")
         self.images, self.seconds, self.skipped, self.streak = 0, 0.0, 0, 0
@@ -157,25 +147,33 @@ class _Run:
 
     def _gradients(self, positions: range) -> dict[str, list[float]]:
         """Accumulate the gradient of the batch's mean loss and return every item's values, of all processes."""
-        own = share_of(positions)
-        size = self.settings.microbatch or len(own)
-        parts = [own[start : start + size] for start in range(0, len(own), size)]
+        parts = self._parts(positions)
+        following = self._parts(range(positions.stop, positions.stop + len(positions)))[0]
         torch.manual_seed(derive_seed("skiagraph-training-step", self.settings.seed, positions[0], process_rank()))
         self.optimiser.zero_grad(set_to_none=True)
         rows = []
         for number, part in enumerate(parts):
             with self._synchronise(number == len(parts) - 1):
-                result = self._objective(part)
+                batch = self.feed.take(part, [*parts, following][number + 1])
+                result = self._objective(batch, part)
                 (result.loss.sum() * (process_count() / len(positions))).backward()  # type: ignore[no-untyped-call]
             named = {"loss": result.loss, "level": result.level, **dict(sorted(result.extra.items()))}
             rows.append(torch.stack([value.detach().to(self.device, torch.float64) for value in named.values()]))
         gathered = gather_items(torch.cat(rows, dim=1), len(positions)).tolist()
         return dict(zip(named, gathered, strict=True))
 
-    def _objective(self, positions: range) -> ObjectiveResult:
-        batch = _to_device(self.data.batch(self.order.indices(positions)), self.device)
+    def _parts(self, positions: range) -> list[range]:
+        """Cut this process's share of a batch into microbatches."""
+        own = share_of(positions)
+        size = self.settings.microbatch or len(own)
+        return [own[start : start + size] for start in range(0, len(own), size)]
+
+    def _fetch(self, positions: range) -> Any:
+        return self.data.batch(self.order.indices(positions))
+
+    def _objective(self, batch: Any, positions: range) -> ObjectiveResult:
         streams = self.streams(item_seeds(self.settings.seed, positions), self.device)
-        result = self.objective(self.wrapped, batch, streams)
+        result = self.objective(self.wrapped, to_device(batch, self.device), streams)
         for name, value in {"loss": result.loss, "level": result.level, **result.extra}.items():
             if value.shape != (len(positions),):
                 raise InputError(
@@ -241,11 +239,9 @@ class _Run:
 
     def _snapshot(self) -> None:
         if process_rank() == 0:
-            (self.folder / "snapshots").mkdir(exist_ok=True)
             for average in self.averages:
                 if isinstance(average, PowerAverage):
-                    path = self.folder / "snapshots" / f"{average.name}-{self.images:012d}.safetensors"
-                    save_tensors(path, average.values, {"length": average.length, "images": self.images})
+                    save_snapshot(self.folder / "snapshots", average, self.images)
 
     def save(self) -> None:
         """Write a checkpoint; every process waits for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,26 @@ class NetworkPrecision(nn.Module):
         self.network = network
         self.dtype = dtype
 
-    def forward(self, x: Tensor, *arguments: Any, **conditions: Any) -> Any:
-        """Call the network under autocast; a returned bfloat16 tensor is cast to float32."""
+    def forward(self, *arguments: Any, **conditions: Any) -> Any:
+        """Call the network under autocast; bfloat16 tensors in what it returns are cast to float32."""
         if self.dtype == torch.float32:
-            return self.network(x, *arguments, **conditions)
-        with torch.autocast(x.device.type, dtype=self.dtype):
-            output = self.network(x, *arguments, **conditions)
-        return output.float() if isinstance(output, Tensor) and output.dtype == self.dtype else output
+            return self.network(*arguments, **conditions)
+        with torch.autocast(next(self.network.parameters()).device.type, dtype=self.dtype):
+            output = self.network(*arguments, **conditions)
+        return _as_float32(output)
+
+
+def _as_float32(value: Any) -> Any:
+    """Cast the bfloat16 tensors of a value, also inside sequences, mappings and dataclasses."""
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype == torch.bfloat16 else value
+    if isinstance(value, dict):
+        return {key: _as_float32(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_as_float32(item) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_as_float32(item) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        return dataclasses.replace(value, **{name: _as_float32(item) for name, item in fields.items()})
+    return value

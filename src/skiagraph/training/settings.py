@@ -41,6 +41,7 @@ class TrainingSettings:
         ema_lengths: relative widths sigma_rel of the power-function averages, each in (0, 0.28).
         ema_half_life: half-life in images of a plain exponential average; None keeps none.
         ema_ramp: the half-life never exceeds this share of the images seen so far (> 0).
+        prefetch: fetch the next batch in a thread while the network works on the present one.
         log_every: images between two lines of metrics.jsonl (> 0).
         checkpoint_every: images between two checkpoints (> 0).
         snapshot_every: images between two saved snapshots of the power-function averages (> 0); None saves none.
@@ -65,6 +66,7 @@ class TrainingSettings:
     ema_lengths: tuple[float, ...] = (0.05, 0.10)
     ema_half_life: int | None = None
     ema_ramp: float = 0.05
+    prefetch: bool = True
     log_every: int = 1_000
     checkpoint_every: int = 10_000
     snapshot_every: int | None = None
