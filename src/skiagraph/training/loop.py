@@ -35,7 +35,7 @@ from skiagraph.training.interface import (
     TrainingResult,
 )
 from skiagraph.training.metrics import MetricsFile, Tally, peak_memory_gib
-from skiagraph.training.order import DataOrder, derive_seed, item_seeds
+from skiagraph.training.order import DataOrder, derive_seed, item_seeds, seed_global
 from skiagraph.training.precision import NetworkPrecision, resolve_precision
 from skiagraph.training.processes import barrier, gather_items, process_count, process_rank, share_of, spread
 from skiagraph.training.settings import TrainingSettings
@@ -149,7 +149,9 @@ class _Run:
         """Accumulate the gradient of the batch's mean loss and return every item's values, of all processes."""
         parts = self._parts(positions)
         following = self._parts(range(positions.stop, positions.stop + len(positions)))[0]
-        torch.manual_seed(derive_seed("skiagraph-training-step", self.settings.seed, positions[0], process_rank()))
+        seed_global(
+            derive_seed("skiagraph-training-step", self.settings.seed, positions[0], process_rank()), self.device
+        )
         self.optimiser.zero_grad(set_to_none=True)
         rows = []
         for number, part in enumerate(parts):
