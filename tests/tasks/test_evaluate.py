@@ -73,6 +73,16 @@ def test_hdf5_of_the_fastmri_family_is_read(tmp_path: Path) -> None:
     assert "psnr_db" not in result.record()["summary"]
 
 
+def test_a_run_is_judged_from_its_one_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "reconstruction.h5", "w") as content:
+        content["mean"] = np.moveaxis(TRUTH + 0.1, 2, 0) * np.exp(0.3j)
+        content["standard_deviation"] = np.full((3, 16, 18), 0.2, dtype=np.float32)
+    run, truth = tmp_path / "reconstruction.h5", nifti(tmp_path, "t.nii", TRUTH)
+    result = evaluate(EvaluateSettings(reconstruction=run, deviation=run, truth=truth, samples=4, data_range=1.0))
+    assert result.scores["psnr_db"] == pytest.approx([20.0] * 3, abs=1e-4)
+    assert result.scores["coverage"] == [1.0] * 3
+
+
 def test_different_grids_and_empty_masks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = nifti(tmp_path, "t.nii", TRUTH)
     shifted = nifti(tmp_path, "s.nii", TRUTH, np.diag([1.0, 1.0, 2.0, 1.0]))

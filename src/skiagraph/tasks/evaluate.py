@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -35,7 +36,9 @@ class EvaluateSettings(Settings):
         description="True images on the same grid: NIfTI or HDF5."
     )
     mask: Path | None = Field(None, description="Images whose non-zero pixels count; default: all pixels.")
-    deviation: Path | None = Field(None, description="Standard deviations of the reconstruction, for their coverage.")
+    deviation: Path | None = Field(
+        None, description="Standard deviations of the reconstruction (may be the same HDF5 file), for their coverage."
+    )
     samples: int | None = Field(None, ge=2, description="Posterior samples behind `deviation`; widens its intervals.")
     level: float = Field(0.9, gt=0, lt=1, description="Level of the intervals whose coverage is counted.")
     slices: str = Field("all", description='Which slices: "all", an index, or START:STOP[:STEP], separated by commas.')
@@ -83,13 +86,15 @@ class EvaluateResult:
         return table
 
 
-def _matched(settings: EvaluateSettings, path: Path, key: str | None, truth: ImageStack) -> ImageStack:
+def _matched(
+    settings: EvaluateSettings, path: Path, key: str | None, truth: ImageStack, known: Sequence[str] | None = None
+) -> ImageStack:
     """Read images that must lie on the truth's grid."""
     import numpy as np
 
-    from skiagraph.data.images import read_images
+    from skiagraph.data.images import IMAGE_KEYS, read_images
 
-    images = read_images(path, key=key)
+    images = read_images(path, key=key, known=known or IMAGE_KEYS)
     if images.array.shape != truth.array.shape:
         raise DataError(
             f"{path} has (slices, rows, columns) {images.array.shape}, but {settings.truth} has {truth.array.shape}; "
@@ -155,7 +160,9 @@ def evaluate(settings: EvaluateSettings, on_progress: OnProgress = silent) -> Ev
     truth = read_images(settings.truth, key=settings.truth_key)
     image = _matched(settings, settings.reconstruction, settings.key, truth)
     mask = _matched(settings, settings.mask, None, truth).array != 0 if settings.mask else None
-    deviation = _matched(settings, settings.deviation, None, truth).array if settings.deviation else None
+    deviation = None
+    if settings.deviation:
+        deviation = _matched(settings, settings.deviation, None, truth, ("standard_deviation",)).array
     chosen = chosen_slices(settings.slices, len(truth))
     data_range = _range(settings, truth.array[chosen])
     scores: dict[str, list[float]] = {}
