@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from skiagraph.errors import InputError
 from skiagraph.inverse.consistent import ConsistentNetwork
 from skiagraph.networks.unet import UNet, UNetConfig
 from skiagraph.tasks.reconstruct.settings import NetworkSettings
+from skiagraph.training.architectures import register_architecture
+from skiagraph.training.prior import Prior
+from skiagraph.training.record import PriorRecord
 
-__all__ = ["KIND", "build_network", "network_record"]
+__all__ = ["KIND", "build_network", "load_prior"]
 
 KIND = "consistent-unet"
 
@@ -33,6 +39,19 @@ def build_network(settings: NetworkSettings, seed: int = 0) -> ConsistentNetwork
     return ConsistentNetwork(backbone, patch=settings.patch, sigma_data=settings.sigma_data)
 
 
-def network_record(settings: NetworkSettings) -> dict[str, Any]:
-    """What `prior.json` says of the architecture."""
-    return settings.model_dump(mode="json")
+def _from_record(settings: Mapping[str, Any]) -> ConsistentNetwork:
+    return build_network(NetworkSettings(**settings))
+
+
+register_architecture(KIND, _from_record)
+
+
+def load_prior(folder: Path, device: str | torch.device = "cpu") -> tuple[ConsistentNetwork, PriorRecord]:
+    """Load a measurement prior; a prior of another kind is refused."""
+    prior = Prior.load(folder, device=device)
+    if not isinstance(prior.network, ConsistentNetwork):
+        raise InputError(
+            f"prior: {folder} holds a network of kind {prior.record.architecture.kind!r}, but reconstruction from "
+            f"k-space needs {KIND!r}; train one with `skiagraph train`."
+        )
+    return prior.network, prior.record

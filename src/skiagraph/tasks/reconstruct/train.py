@@ -1,23 +1,43 @@
-"""Train a reconstruction prior from undersampled scans alone."""
+"""Train a reconstruction prior from undersampled scans alone: the command `train`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from skiagraph.data.kspace import calibration_columns, read_kspace
+from skiagraph.data.maps import espirit
 from skiagraph.data.simulation import ScanSettings
+from skiagraph.errors import InputError
 from skiagraph.inverse.objective import MeasurementObjective
+from skiagraph.tasks.progress import OnProgress, silent
+from skiagraph.tasks.reconstruct.calibrate import Spread, calibrate_spread
 from skiagraph.tasks.reconstruct.network import build_network
-from skiagraph.tasks.reconstruct.scan import PreparedScan
+from skiagraph.tasks.reconstruct.posterior import SamplerSettings
+from skiagraph.tasks.reconstruct.prior_record import describe_prior
+from skiagraph.tasks.reconstruct.scan import PreparedScan, prepare_slices
 from skiagraph.tasks.reconstruct.settings import SimulateSettings, TrainSettings
 from skiagraph.tasks.reconstruct.simulated import simulate_training_scans
 from skiagraph.training import Progress, TrainingResult, TrainingSettings, train
+from skiagraph.training.prior import Prior
 
-__all__ = ["ScanItems", "run_training", "scan_settings", "training_scans", "training_settings"]
+__all__ = [
+    "ScanItems",
+    "TrainResult",
+    "expectation",
+    "run_training",
+    "scan_settings",
+    "train_prior",
+    "training_scans",
+    "training_settings",
+]
+
+CALIBRATION_SLICES = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +65,11 @@ def scan_settings(settings: SimulateSettings) -> ScanSettings:
 
 
 def training_scans(
-    settings: TrainSettings, on_progress: Callable[[int, int], None] | None = None
+    settings: TrainSettings, on_progress: OnProgress = silent
 ) -> tuple[PreparedScan, list[dict[str, Any]]]:
     """The scans to learn from, and the records of their sources."""
+    if settings.data:
+        return _scans_from_files(settings.data, on_progress)
     simulate = settings.simulate
     slices, records = simulate_training_scans(
         simulate.scans,
@@ -56,9 +78,31 @@ def training_scans(
         centre=simulate.centre,
         seed=simulate.seed,
         settings=scan_settings(simulate),
-        on_progress=on_progress,
+        on_progress=lambda done, total: on_progress("training scans", done, total),
     )
     return slices.scan, records
+
+
+def _scans_from_files(files: list[Path], on_progress: OnProgress) -> tuple[PreparedScan, list[dict[str, Any]]]:
+    """Read k-space files of one matrix size and coil count; each keeps its one mask."""
+    parts: list[PreparedScan] = []
+    shapes: dict[tuple[int, ...], Path] = {}
+    for done, file in enumerate(files):
+        on_progress("training scans", done, len(files))
+        scan = read_kspace(file)
+        shapes.setdefault(scan.data.shape[1:], file)
+        if len(shapes) > 1:
+            known, first = next(iter(shapes.items()))
+            raise InputError(
+                f"data: {file} has (coils, rows, columns) {scan.data.shape[1:]}, but {first} has {known}; one prior "
+                "learns from scans of one size: train one for each."
+            )
+        lines = calibration_columns(scan.mask)
+        maps = torch.stack([torch.from_numpy(espirit(data, lines)) for data in scan.data])
+        mask = torch.from_numpy(scan.mask).to(torch.float32)
+        parts.append(prepare_slices(torch.from_numpy(scan.data), mask, maps))
+    on_progress("training scans", len(files), len(files))
+    return PreparedScan.join(parts), [{"name": file.name, "licence": "not stated"} for file in files]
 
 
 def training_settings(settings: TrainSettings) -> TrainingSettings:
@@ -93,3 +137,80 @@ def run_training(
     )
     items = ScanItems(scan)
     return train(network, objective, items, training_settings(settings), settings.output, on_progress=on_progress)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `train` made.
+
+    Args:
+        prior: folder of the prior.
+        images: images seen.
+        seconds: seconds of training.
+        loss: last logged loss.
+        spread: calibration of the error bars.
+    """
+
+    prior: Path
+    images: int
+    seconds: float
+    loss: float
+    spread: Spread
+
+    def record(self) -> dict[str, Any]:
+        """Names and values."""
+        return {
+            "prior": self.prior,
+            "images_seen": self.images,
+            "seconds": round(self.seconds, 1),
+            "last_loss": self.loss,
+            "error_bar_factor": round(self.spread.factor, 3),
+        }
+
+
+def expectation(settings: TrainSettings) -> dict[str, Any]:
+    """What a training run needs, without starting it."""
+    simulate = settings.simulate
+    scans = sum(simulate.scans.values()) or len(settings.data)
+    item = 2 * simulate.coils * simulate.matrix**2 * 8
+    parameters = sum(p.numel() for p in build_network(settings.network).parameters())
+    return {
+        "scans": scans,
+        "memory_gib": round((scans * item + 40 * parameters) / 2**30 + 1.0, 2),
+        "network_parameters": parameters,
+        "images": settings.images,
+        "seconds_on_one_core": round(0.09 * settings.images + 0.1 * scans),
+        "writes": settings.output,
+    }
+
+
+def train_prior(settings: TrainSettings, on_progress: OnProgress = silent) -> TrainResult:
+    """Train, calibrate the error bars on the training scans' own hidden lines, and write the prior folder."""
+    scan, sources = training_scans(settings, on_progress)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trained = run_training(
+        settings, scan, device=device, on_progress=lambda p: on_progress("images", p.images, p.total)
+    )
+    return finish_training(settings, scan, sources, trained, on_progress)
+
+
+def finish_training(
+    settings: TrainSettings,
+    scan: PreparedScan,
+    sources: list[dict[str, Any]],
+    trained: TrainingResult,
+    on_progress: OnProgress = silent,
+) -> TrainResult:
+    """Put the averaged weights in the network, calibrate, save the prior."""
+    network = build_network(settings.network, settings.seed)
+    averages = trained.averages["exponential"]
+    network.load_state_dict({name: value.cpu() for name, value in averages.items()})
+    network.eval().requires_grad_(False)
+    chosen = torch.linspace(0, len(scan) - 1, min(CALIBRATION_SLICES, len(scan))).long()
+    on_progress("error bars", 0, 1)
+    spread = calibrate_spread(network, scan.select(chosen), SamplerSettings(samples=4), seed=settings.seed)
+    on_progress("error bars", 1, 1)
+    record = describe_prior(settings, scan, sources, trained, spread)
+    Prior(network, record).save(settings.output, weights="float16")
+    loss = float(trained.last.get("loss", float("nan")))
+    return TrainResult(settings.output, trained.images, trained.seconds, loss, spread)
