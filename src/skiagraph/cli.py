@@ -76,6 +76,12 @@ COMMANDS = (
         f"{_TASKS}.evaluate:evaluate",
     ),
     Command(
+        "report",
+        "Write the page of a run again.",
+        f"{_TASKS}.report:ReportSettings",
+        f"{_TASKS}.report:report",
+    ),
+    Command(
         "import-checkpoint",
         "Turn a guided-diffusion or improved-diffusion checkpoint into a prior folder.",
         f"{_TASKS}.import_checkpoint:ImportSettings",
