@@ -7,10 +7,13 @@ W = diag(w), q the lines and s the scale of the image:
 
     x_lin = argmin_x  |W^1/2 (T x - q)|^2 + |x|^2 / s^2                    (mean of the posterior under a white prior)
     x_net = x_lin + c_out F(x_lin, x_anchor; rho)                            (the network corrects it)
-    x_0   = argmin_x  |W^1/2 (T x - q)|^2 + |x - x_net|^2 / r(rho)^2        (data step; r is learned)
+    x_0   = argmin_x  |W^1/2 (T x - q)|^2 + |(x - x_net) / r|^2             (data step)
 
-so M T x_0 -> M q as the noise goes to 0, whatever the network says: the parametrisation that the method page asks for
-(measurement-score, section 3, default). Both minimisations are a few conjugate-gradient steps.
+where r = r(rho) exp(m), the standard error of the network's image, is learned as a function of the noise level and,
+with a further output channel m of F, pixel by pixel: where the network is sure (air, flat tissue) the noise of the data
+goes, where it is not the data decide. So M T x_0 -> M q as the noise goes to 0, whatever the network says: the
+parametrisation that the method page asks for (measurement-score, section 3, default). Both minimisations are a few
+conjugate-gradient steps.
 """
 
 from __future__ import annotations
@@ -67,7 +70,7 @@ class Anchors:
 
 @dataclass(frozen=True)
 class LineWeightedNormal:
-    """x -> s2 T^H W T x + x for column weights W, by 1-D transforms along the columns only.
+    """x -> r T^H W T r x + x for column weights W, by 1-D transforms along the columns only.
 
     The centred transform is S F S^-1 with a circular shift S, and F^H D F commutes with shifts, so the shifts vanish
     and only the weights are rolled once.
@@ -75,18 +78,18 @@ class LineWeightedNormal:
     Args:
         maps: (B, coils, H, W) complex coil maps.
         weights: (B, 1, 1, W) real precision of each column.
-        scale: (B, 1, 1) or scalar factor s2 of the data term.
+        width: r, (B, H or 1, W or 1) or a number.
     """
 
     maps: Tensor
     weights: Tensor
-    scale: Tensor | float = 1.0
+    width: Tensor | float = 1.0
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply to complex images (B, H, W)."""
         rolled = torch.fft.ifftshift(self.weights, dim=-1)
-        coils = torch.fft.ifft(rolled * torch.fft.fft(self.maps * x.unsqueeze(1)))
-        image: Tensor = x + self.scale * (self.maps.conj() * coils).sum(1)
+        coils = torch.fft.ifft(rolled * torch.fft.fft(self.maps * (self.width * x).unsqueeze(1)))
+        image: Tensor = x + self.width * (self.maps.conj() * coils).sum(1)
         return image
 
 
@@ -94,8 +97,8 @@ class ConsistentNetwork(nn.Module):
     """Backbone network between a linear estimate and a weighted data step (see the module's text).
 
     Args:
-        backbone: network (B, 4 p^2, H / p, W / p), time (B,) -> (B, 2 p^2, H / p, W / p) with p = patch; the
-            channels are re and im of x_lin and of x_anchor, p x p neighbours side by side.
+        backbone: network (B, 4 p^2, H / p, W / p), time (B,) -> (B, 2 p^2 or 3 p^2, H / p, W / p) with p = patch; the
+            channels are re and im of x_lin and of x_anchor, p x p neighbours side by side; the third output is m.
         patch: p; 2 makes a network of the same cost see twice as far. Sizes that p does not divide are padded.
         sigma_data: scale s of one real part of the image, in normalised intensity.
         linear_iterations: conjugate-gradient steps of the linear estimates.
@@ -162,20 +165,30 @@ class ConsistentNetwork(nn.Module):
         if anchors is not None and anchor_weights is not None:
             anchored = anchors.mask.flatten(1).any(1)
             second = self._linear(maps, anchor_weights, anchors.mask * anchors.kspace, unit)
-        image = linear + self._correction(linear, second, rho, anchored)
+        correction, log_map = self._correction(linear, second, rho, anchored)
         kind = anchored.long()[:, None]
-        squared = (2 * self._lookup(self.log_width, rho).gather(1, kind)).exp()[..., None]
-        normal = LineWeightedNormal(maps, weights, squared)
-        rhs = image + squared * _backproject(maps, weights * lines)
+        width = self._lookup(self.log_width, rho).gather(1, kind)[..., None]
+        width = (width + log_map).exp() if log_map is not None else width.exp()
+        image = self._data_step(linear + correction, width, maps, weights, lines)
         errors = self._lookup(self.log_error, rho).gather(1, torch.cat([2 * kind, 2 * kind + 1], 1))
-        return Estimate(to_real(conjugate_gradient(normal, rhs, image, self.data_iterations)), errors)
+        return Estimate(to_real(image), errors)
+
+    def _data_step(self, image: Tensor, width: Tensor, maps: Tensor, weights: Tensor, lines: Tensor) -> Tensor:
+        """argmin_x |W^1/2 (T x - q)|^2 + |(x - image) / width|^2, solved for u = (x - image) / width."""
+        normal = LineWeightedNormal(maps, weights, width)
+        residual = lines - CoilFourier(maps).forward(to_real(image))
+        rhs = width * _backproject(maps, weights * residual)
+        return image + width * conjugate_gradient(normal, rhs, None, self.data_iterations)
 
     def _linear(self, maps: Tensor, weights: Tensor, lines: Tensor, unit: float) -> Tensor:
         rhs = unit * _backproject(maps, weights * lines)
-        normal = LineWeightedNormal(maps, weights, unit)
+        normal = LineWeightedNormal(maps, weights, self.sigma_data)
         return conjugate_gradient(normal, rhs, None, self.linear_iterations)
 
-    def _correction(self, linear: Tensor, second: Tensor, rho: Tensor, anchored: Tensor) -> Tensor:
+    def _correction(
+        self, linear: Tensor, second: Tensor, rho: Tensor, anchored: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Correction of the linear estimate (B, H, W) complex, and the map m (B, H, W) where the backbone gives one."""
         s = self.sigma_data
         total = (rho**2 + s**2)[:, None, None, None]
         level = rho[:, None, None, None]
@@ -184,7 +197,9 @@ class ConsistentNetwork(nn.Module):
         time = 16.0 * rho.clamp(*map(math.exp, self.log_range)).log()
         out = self._patched(torch.cat([first, to_real(second) / s], 1), time)
         c_out = s * ((level**2 + self.residual_share * s**2) / total).sqrt()
-        return to_complex(c_out * out.to(torch.float32))
+        out = out.to(torch.float32)
+        log_map = 4 * torch.tanh(out[:, 2] / 4) if out.shape[1] > 2 else None
+        return to_complex(c_out * out[:, :2]), log_map
 
     def _patched(self, x: Tensor, time: Tensor) -> Tensor:
         """The backbone on p x p patches as channels."""

@@ -86,10 +86,19 @@ class Partition:
     hidden: Tensor
 
 
-def partition_lines(mask: Tensor, draws: Draws, *, hide: float, anchored: float, centre: int) -> Partition:
+def partition_lines(
+    mask: Tensor,
+    draws: Draws,
+    *,
+    hide: float,
+    anchored: float,
+    centre: int,
+    hidden_share: tuple[float, float] = (0.15, 0.85),
+    anchor_share: tuple[float, float] = (0.3, 1.0),
+) -> Partition:
     """Split each item's observed lines at random.
 
-    With probability `hide` an item hides a share (0.15 to 0.85) of its lines beyond the innermost `centre` ones from
+    With probability `hide` an item hides a share of its lines beyond the innermost `centre` ones from
     the network, which is still judged on them: so the network learns lines that were not observed, from the scans in
     which they were (further masking, as in Ambient Diffusion). With probability `anchored` an item hides lines, and
     most of the remaining ones stay clean and condition the rest, as acquired lines do in a reconstruction.
@@ -100,6 +109,8 @@ def partition_lines(mask: Tensor, draws: Draws, *, hide: float, anchored: float,
         hide: probability in [0, 1] that an item hides lines.
         anchored: probability in [0, 1] that an item has anchors.
         centre: number of central lines that are never hidden.
+        hidden_share: range of the share of an item's outer lines that is hidden.
+        anchor_share: range of the share of the remaining lines that are anchors in an anchored item.
     """
     width = mask.shape[-1]
     coins = draws.uniform(5).to(mask)
@@ -107,13 +118,14 @@ def partition_lines(mask: Tensor, draws: Draws, *, hide: float, anchored: float,
     inner = centre_columns(width, centre).to(mask).expand(mask.shape[0], width)
     is_anchored = coins[:, :1] < anchored
     hides = (coins[:, 1:2] < hide) | is_anchored
-    keep = 1 - (0.15 + 0.7 * coins[:, 2:3]) * hides
+    least, most = hidden_share
+    keep = 1 - (least + (most - least) * coins[:, 2:3]) * hides
     # Half of the hiding items also lose most of the outer calibration lines, as scans with a narrow centre do.
     dense = _window(mask[:, 0, 0], 9) > 0.99
     narrow = (coins[:, 3:4] < 0.5) & hides & dense
     keep = torch.where(narrow, keep * 0.3, keep.expand(-1, width))
     kept = torch.maximum((lines[:, 0] < keep).to(mask), inner) * mask[:, 0, 0]
-    share = 0.3 + 0.7 * coins[:, 4:5]
+    share = anchor_share[0] + (anchor_share[1] - anchor_share[0]) * coins[:, 4:5]
     anchor = torch.maximum((lines[:, 1] < share).to(mask), inner) * kept * is_anchored
     return Partition(*(part[:, None, None] for part in (kept - anchor, anchor, mask[:, 0, 0] - kept)))
 
@@ -143,6 +155,8 @@ class MeasurementObjective:
         hide: probability that an item hides lines (see `partition_lines`); 0 is the plain measurement score.
         anchored: probability that an item has anchors; 0 leaves an unconditional prior only.
         centre: innermost lines that are never hidden.
+        hidden_share: range of the share of lines that a hiding item hides.
+        anchor_share: range of the share of an anchored item's visible lines that are anchors.
         rows: rows of the image that an item shows, a random window; None for all. Rows are read out completely, so the
             k-space of a window is again a scan with the same columns, and a step costs less.
         flips: mirror items along either axis and turn their global phase, all of which map measurements to
@@ -154,6 +168,8 @@ class MeasurementObjective:
     hide: float = 0.75
     anchored: float = 0.5
     centre: int = 12
+    hidden_share: tuple[float, float] = (0.15, 0.85)
+    anchor_share: tuple[float, float] = (0.3, 1.0)
     rows: int | None = None
     flips: bool = True
 
@@ -167,7 +183,15 @@ class MeasurementObjective:
         mean, deviation = self.log_rho
         draw = streams.normal(1)[:, 0].to(level)
         rho = (mean + deviation * draw).exp().clamp(*self.rho_range)
-        parts = partition_lines(mask, streams, hide=self.hide, anchored=self.anchored, centre=self.centre)
+        parts = partition_lines(
+            mask,
+            streams,
+            hide=self.hide,
+            anchored=self.anchored,
+            centre=self.centre,
+            hidden_share=self.hidden_share,
+            anchor_share=self.anchor_share,
+        )
         q = kspace + rho[:, None, None, None] * streams.normal_like(kspace)
         estimate = network(q, rho, parts.noisy, maps, Anchors(kspace, parts.anchor, level.clamp(min=1e-4)))
         judged = mask - parts.anchor

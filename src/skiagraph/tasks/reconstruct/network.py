@@ -16,7 +16,7 @@ from skiagraph.training.architectures import register_architecture
 from skiagraph.training.prior import Prior
 from skiagraph.training.record import PriorRecord
 
-__all__ = ["KIND", "build_network", "load_prior"]
+__all__ = ["KIND", "build_network", "load_prior", "start_from"]
 
 KIND = "consistent-unet"
 
@@ -26,7 +26,7 @@ def build_network(settings: NetworkSettings, seed: int = 0) -> ConsistentNetwork
     patch = settings.patch**2
     config = UNetConfig(
         in_channels=4 * patch,
-        out_channels=2 * patch,
+        out_channels=(3 if settings.trust == "map" else 2) * patch,
         channels=settings.channels,
         multipliers=tuple(float(value) for value in settings.multipliers),
         residual_blocks=settings.residual_blocks,
@@ -36,7 +36,27 @@ def build_network(settings: NetworkSettings, seed: int = 0) -> ConsistentNetwork
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = UNet(config)
-    return ConsistentNetwork(backbone, patch=settings.patch, sigma_data=settings.sigma_data)
+    return ConsistentNetwork(
+        backbone,
+        patch=settings.patch,
+        sigma_data=settings.sigma_data,
+        linear_iterations=settings.linear_iterations,
+    )
+
+
+def start_from(network: ConsistentNetwork, folder: Path) -> None:
+    """Copy the weights of another prior; output channels that it lacks start at zero, so nothing changes by them."""
+    other, _ = load_prior(folder)
+    found = other.state_dict()
+    target = network.state_dict()
+    for name, value in target.items():
+        if name not in found or found[name].shape[1:] != value.shape[1:] or found[name].shape[0] > value.shape[0]:
+            raise InputError(
+                f"start: the prior in {folder} has another shape at {name!r}; give one of the same network."
+            )
+        value.zero_()
+        value[: found[name].shape[0]] = found[name]
+    network.load_state_dict(target)
 
 
 def _from_record(settings: Mapping[str, Any]) -> ConsistentNetwork:

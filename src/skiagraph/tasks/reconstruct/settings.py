@@ -80,6 +80,10 @@ class NetworkSettings(Settings):
     multipliers: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Channel multipliers of the levels.")
     residual_blocks: int = Field(1, ge=1, description="Residual blocks a level.")
     patch: int = Field(2, ge=1, description="Side of the pixel patches that enter as channels.")
+    trust: Literal["scalar", "map"] = Field(
+        "map", description="Width of the data step: by noise level, or by pixel too."
+    )
+    linear_iterations: int = Field(4, ge=1, description="Conjugate-gradient steps of the linear estimates.")
     sigma_data: float = Field(0.25, gt=0, description="Scale of the image's real part in normalised intensity.")
 
 
@@ -88,6 +92,10 @@ class ObjectiveSettings(Settings):
 
     hide: float = Field(0.75, ge=0, le=1, description="Probability that an item hides lines; 0: plain score.")
     anchored: float = Field(0.6, ge=0, le=1, description="Probability that acquired lines condition an item.")
+    hidden_share: tuple[float, float] = Field((0.15, 0.85), description="Range of the share of lines that is hidden.")
+    anchor_share: tuple[float, float] = Field(
+        (0.3, 1.0), description="Range of the share of visible lines that anchor."
+    )
     rows: int | None = Field(64, ge=16, description="Rows of the image that one training item shows; None for all.")
 
 
@@ -99,6 +107,7 @@ class TrainSettings(Settings):
     network: NetworkSettings = Field(NetworkSettings(), description="Size of the network.")
     objective: ObjectiveSettings = Field(ObjectiveSettings(), description="What is learned from a scan.")
     output: Path = Field(description="Folder of the prior to make; the run's state and metrics lie in it too.")
+    start: Path | None = Field(None, description="Prior folder whose weights the run starts from; default: fresh ones.")
     name: str = Field("prior", description="Name of the prior, for its card.")
     images: int = Field(40_000, ge=1, description="Images to see in all.")
     batch_size: int = Field(4, ge=1, description="Images per optimiser step, summed over all processes.")

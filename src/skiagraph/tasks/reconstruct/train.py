@@ -17,7 +17,7 @@ from skiagraph.errors import InputError
 from skiagraph.inverse.objective import MeasurementObjective
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.calibrate import Spread, calibrate_spread
-from skiagraph.tasks.reconstruct.network import build_network
+from skiagraph.tasks.reconstruct.network import build_network, start_from
 from skiagraph.tasks.reconstruct.posterior import SamplerSettings
 from skiagraph.tasks.reconstruct.prior_record import describe_prior
 from skiagraph.tasks.reconstruct.scan import PreparedScan, prepare_slices
@@ -131,9 +131,17 @@ def run_training(
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
     """Train the network on prepared scans, or continue the run in `settings.output`."""
-    network = build_network(settings.network, settings.seed).to(device)
+    network = build_network(settings.network, settings.seed)
+    if settings.start is not None:
+        start_from(network, settings.start)
+    network = network.to(device)
+    choice = settings.objective
     objective = MeasurementObjective(
-        hide=settings.objective.hide, anchored=settings.objective.anchored, rows=settings.objective.rows
+        hide=choice.hide,
+        anchored=choice.anchored,
+        hidden_share=choice.hidden_share,
+        anchor_share=choice.anchor_share,
+        rows=choice.rows,
     )
     items = ScanItems(scan)
     return train(network, objective, items, training_settings(settings), settings.output, on_progress=on_progress)
