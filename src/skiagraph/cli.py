@@ -48,7 +48,15 @@ class Command:
 
 
 _TASKS = "skiagraph.tasks"
+_RECONSTRUCT = f"{_TASKS}.reconstruct"
 COMMANDS = (
+    Command(
+        "train",
+        "Train a prior from undersampled scans alone.",
+        f"{_RECONSTRUCT}.settings:TrainSettings",
+        f"{_RECONSTRUCT}.train:train_prior",
+        f"{_RECONSTRUCT}.train:expectation",
+    ),
     Command(
         "samples",
         "List the sample heads with their licences, show one, or fetch some into the cache.",
