@@ -266,7 +266,7 @@ def test_tuned_strengths_rise_with_noise_and_stay_in_bounds(name: str) -> None:
     for acceleration in (1.0, 2.0, 4.0, 7.0):
         strengths = [tuned_strength(name, acceleration, noise) for noise in (0.0, 0.002, 0.01, 0.05, 1.0)]
         assert all(b > a for a, b in itertools.pairwise(strengths))
-        assert 0 < strengths[0] < strengths[-1] < 10
+        assert 0 < strengths[0] < strengths[-1] < 100
     assert tuned_strength(name, 7.0, 0.01) == tuned_strength(name, 70.0, 0.01)
 
 
