@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from skiagraph.diffusion.schedule import Schedule
 from skiagraph.physics.operator import LinearOperator
 
-__all__ = ["DataStep", "ProximalStep", "RelaxedStep"]
+__all__ = ["DataStep", "ProximalStep", "RelaxedStep", "ReleasedColumnStep", "ReleasedImageStep"]
 
 
 class DataStep(Protocol):
@@ -67,8 +68,7 @@ class RelaxedStep:
     proximal_end: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.relaxation <= 2:
-            raise ValueError(f"relaxation: found {self.relaxation}; allowed 0 to 2, beyond which the update diverges.")
+        _check_relaxation(self.relaxation)
 
     def __call__(self, estimate: Tensor, schedule: Schedule, t: Tensor, *, final: bool) -> Tensor:
         """See the class."""
@@ -76,3 +76,61 @@ class RelaxedStep:
             return self.proximal(estimate, schedule, t, final=True)
         operator, measurement = self.proximal.operator, self.proximal.measurement
         return estimate - self.relaxation * operator.pinv(operator.forward(estimate) - measurement)
+
+
+@dataclass(frozen=True)
+class ReleasedImageStep:
+    """The released update of images, for `ReferenceMeasurementScore(kind="image")`: z - lam H^t (H z - y).
+
+    Args:
+        operator: H.
+        measurement: y.
+        transpose: H^t, what the released code takes for it: the identity for a masked residual, nearest-neighbour
+            upsampling for super-resolution; None for the true pseudo-inverse.
+        relaxation: lam in [0, 2].
+    """
+
+    operator: LinearOperator
+    measurement: Tensor
+    transpose: Callable[[Tensor], Tensor] | None = None
+    relaxation: float = 1.75
+
+    def __post_init__(self) -> None:
+        _check_relaxation(self.relaxation)
+
+    def __call__(self, estimate: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The corrected estimate; the view's mask is not needed."""
+        back = self.operator.pinv if self.transpose is None else self.transpose
+        return estimate - self.relaxation * back(self.operator.forward(estimate) - self.measurement)
+
+
+@dataclass(frozen=True)
+class ReleasedColumnStep:
+    """The released update of k-space, for `ReferenceMeasurementScore(kind="mri")`, on every masked estimate.
+
+        s <- M_i (s - lam M_y (M_y s - M_y y))
+
+    On columns in both masks lam = 1 replaces s by y, lam = 2 reflects it to 2 y - s; lam = 0 changes nothing.
+
+    Args:
+        measured: M_y, real 0/1, broadcastable to the k-space.
+        measurement: y.
+        relaxation: lam in [0, 2].
+    """
+
+    measured: Tensor
+    measurement: Tensor
+    relaxation: float = 2.0
+
+    def __post_init__(self) -> None:
+        _check_relaxation(self.relaxation)
+
+    def __call__(self, estimate: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The corrected estimate within the view's mask."""
+        moved = estimate - self.relaxation * self.measured * (estimate - self.measurement)
+        return moved if mask is None else mask * moved
+
+
+def _check_relaxation(relaxation: float) -> None:
+    if not 0 <= relaxation <= 2:
+        raise ValueError(f"relaxation: found {relaxation}; allowed 0 to 2, beyond which the update diverges.")

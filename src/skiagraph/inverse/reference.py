@@ -45,12 +45,13 @@ class ReferenceMeasurementScore:
         eta: 1 for generation, 0.85 for inverse problems.
         kind: "generate", "image" (inverse problem, data step after aggregation on a copy) or "mri" (inside the loop).
         measured: for inverse problems a function of the estimate and the view's mask that gives the data-consistent
-            estimate: images out = z - lam H^t (H z - y); MRI s <- M_i [s - lam M_y (M_y s - M_y y)].
+            estimate: `ReleasedImageStep` (mask None) or `ReleasedColumnStep`.
         clip: clamp the estimate to [-1, 1].
 
     The state is the full measurement; each call needs a `DiscreteTable` and consecutive levels t, t - 1 (-1 is clean).
     Per level it draws, in this order: w times a mask and one Gaussian of full shape, then one more Gaussian; those of
-    the last level are drawn and not used.
+    the last level are drawn and not used. After the walk the released code clamps generated images to [-1, 1] and
+    combines coils by T^H, which is left to the caller.
     """
 
     operator: LinearOperator
