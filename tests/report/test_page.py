@@ -139,7 +139,7 @@ def test_best_numbers_are_marked_and_missing_ones_dashed() -> None:
 def test_the_same_page_is_the_same_file(tmp_path: Path) -> None:
     one, other = write_page(_page(), tmp_path / "new" / "report.html"), write_page(_page(), tmp_path / "b.html")
     assert one.read_bytes() == other.read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.html", "new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.html", "b.npz", "new"]
 
 
 def test_a_page_of_little_is_a_page() -> None:

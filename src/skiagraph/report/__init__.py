@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from skiagraph.report.curves import Curve, Line
-from skiagraph.report.page import Highlight, Page, Table, render_page, write_page
+from skiagraph.report.kept import write_page
+from skiagraph.report.page import Highlight, Page, Table, render_page
 from skiagraph.report.pictures import Picture, PictureRow
 
 __all__ = ["Curve", "Highlight", "Line", "Page", "Picture", "PictureRow", "Table", "render_page", "write_page"]

@@ -1,4 +1,4 @@
-"""A page's content on disk, so that the page can be written again (after an update, say) without the run's work."""
+"""Pages on disk, with their content beside them, so that they can be written again without the run's work."""
 
 from __future__ import annotations
 
@@ -15,13 +15,24 @@ from numpy.typing import NDArray
 from skiagraph.data.files import existing_file, write_whole
 from skiagraph.errors import DataError
 from skiagraph.report.curves import Curve, Line
-from skiagraph.report.page import Highlight, Page, Table
+from skiagraph.report.page import Highlight, Page, Table, render_page
 from skiagraph.report.pictures import Picture, PictureRow
 
-__all__ = ["keep_page", "kept_page"]
+__all__ = ["keep_page", "kept_page", "write_page"]
 
 _KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in (Page, Table, Highlight, PictureRow, Picture, Curve, Line)}
 _CONTENT, _TAG = "content", "#"
+
+
+def write_page(page: Page, path: str | Path) -> Path:
+    """Write the page as one self-contained HTML file, and its content beside it for `skiagraph report`.
+
+    Args:
+        page: what to show.
+        path: HTML file to write, usually report.html; the content goes to the same name with .npz. Folders are made.
+    """
+    keep_page(page, Path(path).with_suffix(".npz"))
+    return write_whole(path, render_page(page).encode("utf-8"))
 
 
 def keep_page(page: Page, path: str | Path) -> Path:

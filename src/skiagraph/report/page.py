@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from skiagraph.data.files import write_whole
 from skiagraph.report.curves import Curve, draw_curve
 from skiagraph.report.pictures import PictureRow, colour_bar, draw_row
 
-__all__ = ["Cell", "Highlight", "Page", "Table", "render_page", "write_page"]
+__all__ = ["Cell", "Highlight", "Page", "Table", "render_page"]
 
 Cell = str | float | int | None
 
@@ -154,13 +153,3 @@ def render_page(page: Page) -> str:
         bar=colour_bar() if any(row.scale for row in rows) else "",
         curves=[(curve, draw_curve(curve)) for curve in page.curves],
     )
-
-
-def write_page(page: Page, path: str | Path) -> Path:
-    """Write the page as one self-contained HTML file, whole or not at all; folders are made.
-
-    Args:
-        page: what to show.
-        path: file to write, usually report.html.
-    """
-    return write_whole(path, render_page(page).encode("utf-8"))

@@ -43,7 +43,8 @@ def report(settings: ReportSettings, on_progress: OnProgress = silent) -> Report
         settings: which run.
         on_progress: told when the page is read and when it is written.
     """
-    from skiagraph.report import write_page
+    from skiagraph.data.files import write_whole
+    from skiagraph.report import render_page
     from skiagraph.report.kept import kept_page
 
     content = settings.run / "report.npz"
@@ -52,6 +53,6 @@ def report(settings: ReportSettings, on_progress: OnProgress = silent) -> Report
     on_progress("page", 0, 2)
     page = kept_page(content)
     on_progress("page", 1, 2)
-    path = write_page(page, settings.output or settings.run / "report.html")
+    path = write_whole(settings.output or settings.run / "report.html", render_page(page).encode("utf-8"))
     on_progress("page", 2, 2)
     return ReportResult(path)
