@@ -20,7 +20,7 @@ from skiagraph.physics.fourier import CoilFourier
 from skiagraph.physics.masks import centre_columns
 from skiagraph.physics.operator import LinearOperator
 
-__all__ = ["Draws", "MeasurementObjective", "Partition", "partition_lines", "reference_loss"]
+__all__ = ["Draws", "MeasurementObjective", "Partition", "mirror", "partition_lines", "reference_loss"]
 
 
 class Draws(Protocol):
@@ -220,13 +220,13 @@ def _vary(kspace: Tensor, mask: Tensor, maps: Tensor, streams: Draws) -> tuple[T
     coins = streams.uniform(3)
     for axis, coin in ((-1, coins[:, 0]), (-2, coins[:, 1])):
         chosen = (coin < 0.5).to(kspace.device)[:, None, None, None]
-        kspace, mask, maps = (torch.where(chosen, _mirror(value, axis), value) for value in (kspace, mask, maps))
+        kspace, mask, maps = (torch.where(chosen, mirror(value, axis), value) for value in (kspace, mask, maps))
     turn = torch.polar(torch.ones_like(coins[:, 2]), 2 * math.pi * coins[:, 2]).to(kspace)
     return kspace * turn[:, None, None, None], mask, maps
 
 
-def _mirror(value: Tensor, axis: int) -> Tensor:
-    """Index n // 2 stays in place, so mirrored images and mirrored centred k-space remain a Fourier pair."""
+def mirror(value: Tensor, axis: int) -> Tensor:
+    """Reverse an axis about index n // 2: mirrored images and mirrored centred k-space remain a Fourier pair."""
     if value.shape[axis] == 1:
         return value
     flipped = value.flip(axis)

@@ -10,7 +10,7 @@ from torch import Tensor
 from skiagraph.inverse.consistent import ConsistentNetwork
 from skiagraph.physics.fourier import CoilFourier, to_real
 from skiagraph.physics.masks import centre_columns
-from skiagraph.tasks.reconstruct.posterior import SamplerSettings, posterior_samples, slice_seeds
+from skiagraph.tasks.reconstruct.posterior import SamplerSettings, conditional_mean, posterior_samples, slice_seeds
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
 __all__ = ["Spread", "calibrate_spread", "hide_lines"]
@@ -20,10 +20,10 @@ __all__ = ["Spread", "calibrate_spread", "hide_lines"]
 class Spread:
     """Factor on the posterior standard deviation, and what it was measured on.
 
-        factor^2 = sum |mean - y|^2 - noise / ((1 + 1/K) sum variance)      over hidden measured lines
+        factor^2 = (sum |mean - y|^2 - noise) / sum variance      over hidden measured lines
 
     Args:
-        factor: ratio of the error's root mean square to the predicted one, noise and finite K taken out.
+        factor: ratio of the error's root mean square to the predicted one, noise taken out.
         slices: number of slices.
         lines: number of hidden lines in all.
     """
@@ -57,6 +57,7 @@ def calibrate_spread(
     """
     reduced, hidden = hide_lines(scan, share, 12, seed)
     names = [f"calibration/{index}" for index in range(len(scan))]
+    means = conditional_mean(network, reduced)
     samples = posterior_samples(network, reduced, settings, slice_seeds(seed, names, settings.samples))
     count = settings.samples
     error = predicted = noise = 0.0
@@ -64,8 +65,9 @@ def calibrate_spread(
         operator = CoilFourier(scan.maps[index : index + 1].expand(count, -1, -1, -1))
         lines = hidden[index] * operator.forward(to_real(samples[index]))
         measured = hidden[index] * scan.kspace[index]
-        error += float((lines.mean(0) - measured).abs().square().sum())
+        centre = hidden[index] * CoilFourier(scan.maps[index : index + 1]).forward(to_real(means[index : index + 1]))
+        error += float((centre[0] - measured).abs().square().sum())
         predicted += float((lines - lines.mean(0)).abs().square().sum()) / (count - 1)
         noise += 2 * float(scan.noise[index]) ** 2 * float(hidden[index].sum()) * measured[..., 0].numel()
-    factor = max((error - noise) / ((1 + 1 / count) * predicted), 0.0) ** 0.5
+    factor = max((error - noise) / predicted, 0.0) ** 0.5
     return Spread(factor, len(scan), int(hidden.sum()))

@@ -24,8 +24,8 @@ def write_images(folder: Path, data: ToReconstruct, result: Reconstruction) -> l
     """Write the posterior mean, its standard deviation and the samples, in the scan's own intensity unit.
 
     `reconstruction.h5` holds `mean` (S, H, W) complex64, `standard_deviation` (S, H, W) float32, `samples`
-    (S, K, H, W) complex64 and the attribute `provenance`; `mean.nii.gz` and `standard_deviation.nii.gz` are written where
-    the scan has an affine, and are volumes of magnitudes with axes (row, column, slice).
+    (S, K, H, W) complex64 and the attribute `provenance`; `mean.nii.gz` and `standard_deviation.nii.gz` are written
+    where the scan has an affine, and are volumes of magnitudes with axes (row, column, slice).
     """
     import h5py
 

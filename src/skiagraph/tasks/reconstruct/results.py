@@ -25,6 +25,7 @@ class Reconstruction:
 
     Args:
         samples: (S, K, H, W) complex64 posterior samples.
+        direct: (S, H, W) complex64, the posterior mean where the network gives it; None for the mean of the samples.
         spread: factor on the samples' standard deviation, calibrated on measured lines of the training scans.
         baselines: (S, H, W) complex64 by name.
         seconds: seconds per slice by method.
@@ -32,6 +33,7 @@ class Reconstruction:
     """
 
     samples: Tensor
+    direct: Tensor | None = None
     spread: float = 1.0
     baselines: Mapping[str, Tensor] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -39,8 +41,8 @@ class Reconstruction:
 
     @property
     def mean(self) -> Tensor:
-        """(S, H, W) complex64, mean of the samples."""
-        return self.samples.mean(1)
+        """(S, H, W) complex64, posterior mean."""
+        return self.samples.mean(1) if self.direct is None else self.direct
 
     @property
     def deviation(self) -> Tensor:
@@ -99,7 +101,7 @@ def score_slices(result: Reconstruction, truth: Tensor, head: Tensor) -> SliceFi
     if count > 1:
         centre, width = result.mean.abs().numpy(), result.deviation.numpy()
         covered = [
-            gaussian_coverage(factor * centre[i], factor * width[i], target[i], 0.9, inside[i], samples=count)
+            gaussian_coverage(factor * centre[i], factor * width[i], target[i], 0.9, inside[i])
             for i, factor in enumerate(scales[METHOD])
         ]
     arrays = {kind: {name: np.array(values) for name, values in rows.items()} for kind, rows in figures.items()}

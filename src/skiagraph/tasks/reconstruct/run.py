@@ -21,7 +21,13 @@ from skiagraph.tasks.reconstruct.baselines import BASELINES, tuned_baseline
 from skiagraph.tasks.reconstruct.network import load_prior
 from skiagraph.tasks.reconstruct.outputs import write_images, write_text
 from skiagraph.tasks.reconstruct.page import write_report
-from skiagraph.tasks.reconstruct.posterior import SamplerSettings, posterior_samples, slice_seeds
+from skiagraph.tasks.reconstruct.posterior import (
+    MEAN_EVALUATIONS,
+    SamplerSettings,
+    conditional_mean,
+    posterior_samples,
+    slice_seeds,
+)
 from skiagraph.tasks.reconstruct.results import Reconstruction, SliceFigures, score_slices
 from skiagraph.tasks.reconstruct.settings import ReconstructSettings
 from skiagraph.training.precision import resolve_precision
@@ -70,7 +76,9 @@ class ReconstructResult:
                 table.add_row(row["method"], f"{row['psnr_db']:.2f}", f"{row['ssim']:.3f}", f"{row['nmse']:.4f}")
             parts.append(table)
         if self.coverage is not None:
-            parts.append(Text(f"The 90 % interval holds the truth in {100 * self.coverage:.1f} % of the head's pixels."))
+            parts.append(
+                Text(f"The 90 % interval holds the truth in {100 * self.coverage:.1f} % of the head's pixels.")
+            )
         parts += [Text(f"Warning: {warning}") for warning in self.warnings]
         parts.append(Text(f"Page: {self.page}"))
         return Group(*parts)
@@ -79,6 +87,7 @@ class ReconstructResult:
 def sampler_settings(settings: ReconstructSettings, record: PriorRecord) -> SamplerSettings:
     """The sampler of a run; masked views follow the prior's training masks."""
     trained = record.measurement.settings if record.measurement else {}
+    dtype = resolve_precision(settings.precision, torch.device("cpu"))
     return SamplerSettings(
         sampler=settings.sampler,
         samples=settings.samples,
@@ -86,7 +95,7 @@ def sampler_settings(settings: ReconstructSettings, record: PriorRecord) -> Samp
         acceleration=float(str(trained.get("acceleration", 4.0))),
         centre=int(str(trained.get("centre", 24))),
         rows=settings.batch or 16,
-        precision="bfloat16" if resolve_precision(settings.precision, torch.device("cpu")) == torch.bfloat16 else "float32",
+        precision="bfloat16" if dtype == torch.bfloat16 else "float32",
     )
 
 
@@ -136,6 +145,7 @@ def compute(
         seconds[name] = (time.perf_counter() - started) / len(data.scan)
         on_progress(name, 1, 1)
     started = time.perf_counter()
+    direct = conditional_mean(network, data.scan, sampler.rows) if sampler.sampler == "anchored" else None
     samples = posterior_samples(
         network,
         data.scan,
@@ -144,7 +154,8 @@ def compute(
         on_progress=lambda done, total: on_progress("posterior samples", done, total),
     )
     seconds["skiagraph"] = (time.perf_counter() - started) / len(data.scan)
-    return Reconstruction(samples, spread, images, seconds, sampler.evaluations() * sampler.samples)
+    evaluations = sampler.evaluations() * sampler.samples + (0 if direct is None else MEAN_EVALUATIONS)
+    return Reconstruction(samples, direct, spread, images, seconds, evaluations)
 
 
 def expectation(settings: ReconstructSettings) -> dict[str, Any]:
@@ -152,7 +163,7 @@ def expectation(settings: ReconstructSettings) -> dict[str, Any]:
     network, record = load_prior(settings.prior)
     data = acquire(settings)
     sampler = sampler_settings(settings, record)
-    evaluations = sampler.evaluations() * sampler.samples
+    evaluations = sampler.evaluations() * sampler.samples + MEAN_EVALUATIONS
     pixels = data.scan.kspace[0, 0].numel()
     weights = sum(value.numel() for value in network.parameters())
     coils = data.scan.kspace.shape[1]
@@ -160,7 +171,9 @@ def expectation(settings: ReconstructSettings) -> dict[str, Any]:
         "slices": len(data.scan),
         "network_evaluations_per_slice": evaluations,
         "seconds_on_one_core": round(len(data.scan) * evaluations * 0.08 * pixels / 128**2),
-        "memory_gib": round((4 * weights + (len(data.scan) * 24 + sampler.rows * 200) * coils * pixels) / 2**30 + 0.6, 1),
+        "memory_gib": round(
+            (4 * weights + (len(data.scan) * 24 + sampler.rows * 200) * coils * pixels) / 2**30 + 0.6, 1
+        ),
     }
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "mask_family",
     "prepare_acquisitions",
     "sample_head",
+    "simulate_slices",
     "simulate_test_slices",
     "simulate_training_scans",
 ]
@@ -140,9 +141,10 @@ def simulate_training_scans(
     return joined, records
 
 
-def simulate_test_slices(
+def simulate_slices(
+    head: Head,
     name: str,
-    count: int,
+    positions: Sequence[float],
     *,
     kind: MaskFamily = "random",
     acceleration: float = 4.0,
@@ -150,12 +152,19 @@ def simulate_test_slices(
     seed: int = 1,
     settings: ScanSettings | None = None,
 ) -> SimulatedSlices:
-    """Evenly spaced axial slices of one head in its own position, a fresh mask and set of coils per slice."""
+    """Axial slices of a head in its own position at `positions` (world mm), a fresh mask and set of coils per slice."""
     settings = settings or ScanSettings()
-    head, _ = sample_head(name)
     acquired, masks = [], []
-    for number, position in enumerate(slice_positions(head, count)):
+    for number, position in enumerate(positions):
         case = f"{name}/{number}"
         acquired.append(simulate(head, SlicePose(position), seed=seed, case=case, settings=settings))
         masks.append(draw_mask(kind, settings.matrix[1], acceleration, centre, seed, case))
     return prepare_acquisitions(acquired, masks, centre)
+
+
+def simulate_test_slices(name: str, count: int, *, acceleration: float, centre: int, seed: int = 1) -> SimulatedSlices:
+    """`count` evenly spaced axial slices of a sample head (see `simulate_slices`)."""
+    head, _ = sample_head(name)
+    return simulate_slices(
+        head, name, slice_positions(head, count), acceleration=acceleration, centre=centre, seed=seed
+    )
