@@ -51,31 +51,25 @@ _TASKS = "skiagraph.tasks"
 _RECONSTRUCT = f"{_TASKS}.reconstruct"
 COMMANDS = (
     Command(
+        "demo",
+        "Reconstruct slices of a head that the shipped prior never saw, and leave a page.",
+        f"{_RECONSTRUCT}.settings:DemoSettings",
+        f"{_RECONSTRUCT}.demo:demo",
+        f"{_RECONSTRUCT}.demo:expectation",
+    ),
+    Command(
+        "reconstruct",
+        "Reconstruct a scan with a prior: mean, error bars, baselines, figures, page.",
+        f"{_RECONSTRUCT}.settings:ReconstructSettings",
+        f"{_RECONSTRUCT}.run:reconstruct",
+        f"{_RECONSTRUCT}.run:expectation",
+    ),
+    Command(
         "train",
         "Train a prior from undersampled scans alone.",
         f"{_RECONSTRUCT}.settings:TrainSettings",
         f"{_RECONSTRUCT}.train:train_prior",
         f"{_RECONSTRUCT}.train:expectation",
-    ),
-    Command(
-        "samples",
-        "List the sample heads with their licences, show one, or fetch some into the cache.",
-        f"{_TASKS}.samples:SamplesSettings",
-        f"{_TASKS}.samples:samples",
-        f"{_TASKS}.samples:expectation",
-    ),
-    Command(
-        "doctor",
-        "Say what is installed, what this machine can do, and what is missing.",
-        f"{_TASKS}.doctor:DoctorSettings",
-        f"{_TASKS}.doctor:doctor",
-    ),
-    Command(
-        "maps",
-        "Estimate coil sensitivity maps (ESPIRiT) and write them beside a scan.",
-        f"{_TASKS}.maps:MapsSettings",
-        f"{_TASKS}.maps:write_maps",
-        f"{_TASKS}.maps:expectation",
     ),
     Command(
         "evaluate",
@@ -90,10 +84,30 @@ COMMANDS = (
         f"{_TASKS}.report:report",
     ),
     Command(
+        "maps",
+        "Estimate coil sensitivity maps (ESPIRiT) and write them beside a scan.",
+        f"{_TASKS}.maps:MapsSettings",
+        f"{_TASKS}.maps:write_maps",
+        f"{_TASKS}.maps:expectation",
+    ),
+    Command(
+        "samples",
+        "List the sample heads with their licences, show one, or fetch some into the cache.",
+        f"{_TASKS}.samples:SamplesSettings",
+        f"{_TASKS}.samples:samples",
+        f"{_TASKS}.samples:expectation",
+    ),
+    Command(
         "import-checkpoint",
         "Turn a guided-diffusion or improved-diffusion checkpoint into a prior folder.",
         f"{_TASKS}.import_checkpoint:ImportSettings",
         f"{_TASKS}.import_checkpoint:import_checkpoint",
+    ),
+    Command(
+        "doctor",
+        "Say what is installed, what this machine can do, and what is missing.",
+        f"{_TASKS}.doctor:DoctorSettings",
+        f"{_TASKS}.doctor:doctor",
     ),
 )
 

@@ -83,6 +83,13 @@ def test_a_run_is_judged_from_its_one_file(tmp_path: Path) -> None:
     assert result.scores["coverage"] == [1.0] * 3
 
 
+def test_exact_images_have_no_ratio_of_spread_to_error(tmp_path: Path) -> None:
+    truth = nifti(tmp_path, "t.nii", TRUTH)
+    result = evaluate(EvaluateSettings(reconstruction=truth, deviation=truth, truth=truth))
+    assert result.scores["spread_to_error"] == [float("inf")] * 3
+    assert set(result.intervals) == {"ssim", "nmse", "coverage"}
+
+
 def test_different_grids_and_empty_masks_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = nifti(tmp_path, "t.nii", TRUTH)
     shifted = nifti(tmp_path, "s.nii", TRUTH, np.diag([1.0, 1.0, 2.0, 1.0]))

@@ -139,7 +139,10 @@ def _scores(
     if deviation is not None:
         spread = abs(factor) * deviation
         scores["coverage"] = gaussian_coverage(image, spread, truth, settings.level, mask, samples=settings.samples)
-        scores["spread_to_error"] = spread_to_error(image, spread, truth, mask, samples=settings.samples)
+        exact = bool((image == truth).all())
+        scores["spread_to_error"] = (
+            float("inf") if exact else spread_to_error(image, spread, truth, mask, samples=settings.samples)
+        )
     return scores
 
 
