@@ -39,6 +39,7 @@ demo: $(READY)
 	$(BIN)/skiagraph demo
 
 prior: $(READY)
+	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-prior-stage-1.yaml
 	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-prior.yaml
 
 lint: $(READY)
