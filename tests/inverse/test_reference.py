@@ -206,7 +206,7 @@ def test_the_released_step_replaces_reflects_or_does_nothing() -> None:
         assert torch.allclose(found[both], expected[both], rtol=0, atol=1e-14)
         assert torch.equal(found[free], s[free])
         assert not found[~both & ~free].any()
-    with pytest.raises(ValueError, match="relaxation: found 2.5"):
+    with pytest.raises(ValueError, match="relaxation: found"):
         ReleasedColumnStep(measured, y, 2.5)
 
 
