@@ -17,6 +17,7 @@ from skiagraph import cli
 from skiagraph.cli import COMMANDS, main
 from skiagraph.config import Settings
 from skiagraph.errors import DataError, InputError, SampleUnavailable
+from skiagraph.tasks.progress import silent
 
 
 class ToySettings(Settings):
@@ -54,7 +55,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException | None], Non
     """Put one more command in the list; it raises what it is told to."""
 
     def install(error: BaseException | None = None) -> None:
-        def run(settings: ToySettings, on_progress: Callable[[str, int, int], None]) -> ToyResult:
+        def run(settings: ToySettings, on_progress: Callable[[str, int, int], None] = silent) -> ToyResult:
             if error is not None:
                 raise error
             return run_toy(settings, on_progress)
@@ -110,6 +111,18 @@ def test_result_without_own_table_is_shown_by_name(
     captured = capsys.readouterr()
     assert "b.h5" in captured.out
     assert "toy: 1 of 1" in captured.err
+
+
+def test_only_the_first_of_several_processes_speaks(
+    toy: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy()
+    monkeypatch.setenv("RANK", "1")
+    assert main(["toy", "--scan", "b.h5"]) == 0
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("RANK", "0")
+    assert main(["toy", "--scan", "b.h5"]) == 0
+    assert "b.h5" in capsys.readouterr().out
 
 
 def test_dry_run_prints_settings_and_cost_and_runs_nothing(

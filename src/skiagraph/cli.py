@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -185,6 +186,9 @@ def _run(command: Command, call: Invocation[BaseModel]) -> None:
             print(f"# {name}: {value}")
         return
     function: Callable[..., CommandResult] = _load(command.function)
+    if int(os.environ.get("RANK", "0")) > 0:  # torchrun: the first process speaks for all
+        function(call.settings)
+        return
     with progress() as on_progress:
         result = function(call.settings, on_progress=on_progress)
     show(result, as_json=call.json)
