@@ -4,7 +4,7 @@
     run.py --rates 4 --slices 40 --oracle runs/brain-t1-128-oracle --reference-slices 6 --samples 4
 
 Simulated k-space: Colin27, 8 coils, noise 0.005 of the peak per part, ESPIRiT maps from the noisy calibration lines.
-The baselines' strengths come from training heads. n = 1 head: intervals are over slabs of 5 slices (10 mm) of this head.
+The baselines' strengths come from training heads. n = 1 head: intervals are over slabs of 5 slices (10 mm) of it.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ def build_network(settings: NetworkSettings, seed: int = 0) -> ConsistentNetwork
         patch=settings.patch,
         sigma_data=settings.sigma_data,
         linear_iterations=settings.linear_iterations,
+        data_iterations=settings.data_iterations,
     )
 
 

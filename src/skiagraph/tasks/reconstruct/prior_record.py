@@ -48,7 +48,7 @@ def describe_prior(
     return PriorRecord(
         name=settings.name,
         summary=f"Prior for multi-coil k-space reconstruction, learned from {seen}.",
-        architecture=ArchitectureRecord(kind=KIND, settings=settings.network.model_dump(mode="json")),
+        architecture=ArchitectureRecord(kind=KIND, settings=_architecture(settings)),
         parametrisation="own",
         sigma_data=settings.network.sigma_data,
         channels=[
@@ -89,6 +89,11 @@ def describe_prior(
         limits=_LIMITS,
         extra={"spread": round(spread.factor, 4), "spread_slices": spread.slices, "spread_lines": spread.lines},
     )
+
+
+def _architecture(settings: TrainSettings) -> dict[str, Any]:
+    final = settings.network.model_copy(update={"data_iterations": settings.final_data_iterations})
+    return final.model_dump(mode="json")
 
 
 def _fingerprint(scan: PreparedScan) -> str:

@@ -84,6 +84,7 @@ class NetworkSettings(Settings):
         "map", description="Width of the data step: by noise level, or by pixel too."
     )
     linear_iterations: int = Field(4, ge=1, description="Conjugate-gradient steps of the linear estimates.")
+    data_iterations: int = Field(5, ge=1, description="Conjugate-gradient steps of the data step.")
     sigma_data: float = Field(0.25, gt=0, description="Scale of the image's real part in normalised intensity.")
 
 
@@ -113,6 +114,7 @@ class TrainSettings(Settings):
     batch_size: int = Field(4, ge=1, description="Images per optimiser step, summed over all processes.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate; falls to 0 along a cosine.")
     warmup: int = Field(800, ge=0, description="Images over which the learning rate rises.")
+    final_data_iterations: int = Field(10, ge=1, description="Steps of the data step once the prior is trained.")
     ema_half_life: int = Field(1_000, ge=1, description="Half-life in images of the averaged weights that are kept.")
     seed: int = Field(0, ge=0, description="Seed of weights, order and every draw.")
     threads: int | None = Field(None, ge=1, description="CPU threads per process; default: torch's choice.")
