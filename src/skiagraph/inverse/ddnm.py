@@ -49,5 +49,4 @@ class DDNM:
             return Prediction(x0 - self.operator.pinv(self.operator.forward(x0) - self.measurement))
         alpha, sigma = self.schedule(t)
         inverse_width = (alpha / sigma) ** 2 + 1 / self.sigma_data**2
-        weight = (self.noise_std**2 * inverse_width).to(x0.dtype)
-        return Prediction(self.operator.prox(x0, self.measurement, weight))
+        return Prediction(self.operator.prox(x0, self.measurement, self.noise_std**2 * inverse_width))

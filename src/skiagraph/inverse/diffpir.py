@@ -47,7 +47,7 @@ class DiffPIR:
         """One step from time t to time s."""
         alpha, sigma = denoiser.schedule(t)
         alpha_s, sigma_s = denoiser.schedule(s)
-        weight = (self.strength * self.noise_std**2 * (alpha / sigma) ** 2).to(x.dtype)
+        weight = self.strength * self.noise_std**2 * (alpha / sigma) ** 2
         x0 = self.operator.prox(denoiser(x, t, cond).x0, self.measurement, weight)
         noise = (1 - self.zeta) ** 0.5 * (x - expand_like(alpha, x) * x0) / expand_like(sigma, x)
         if self.zeta > 0 and float(sigma_s) > 0:

@@ -24,7 +24,7 @@ class DPS:
     Differs from common implementations, which take one norm over the batch, so that samples disturb each other.
 
     Args:
-        rule: the unconditional step, ancestral DDPM in the paper.
+        rule: the unconditional step, one that asks for one prediction; ancestral DDPM in the paper.
         operator: A.
         measurement: y.
         strength: zeta > 0.
@@ -36,6 +36,10 @@ class DPS:
     strength: float = 1.0
     order: int = 1
 
+    def __post_init__(self) -> None:
+        if not self.strength > 0:
+            raise ValueError(f"strength: found {self.strength}; allowed a positive number.")
+
     def __call__(
         self, denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, cond: Condition, streams: Streams | None, carry: Any
     ) -> tuple[Tensor, Tensor, Any]:
@@ -46,7 +50,7 @@ class DPS:
             residual = (self.measurement - self.operator.forward(prediction.x0)).flatten(1)
             (gradient,) = torch.autograd.grad(torch.linalg.vector_norm(residual, dim=1).sum(), leaf)
         log_var = None if prediction.log_var is None else prediction.log_var.detach()
-        known = _Known(denoiser.schedule, Prediction(prediction.x0.detach(), log_var))
+        known = _Known(denoiser.schedule, Prediction(prediction.x0.detach(), log_var), x, t)
         x_s, x0, carry = self.rule(known, x, t, s, cond, streams, carry)
         return x_s - self.strength * gradient, x0, carry
 
@@ -57,6 +61,12 @@ class _Known:
 
     schedule: Schedule
     prediction: Prediction
+    state: Tensor
+    time: Tensor
 
     def __call__(self, x: Tensor, t: Tensor, cond: Condition = EMPTY) -> Prediction:
+        if float(t) != float(self.time) or not (x is self.state or torch.equal(x, self.state)):
+            raise ValueError(
+                "rule: asks for a second prediction within a step; DPS takes rules that ask once, as DDPM."
+            )
         return self.prediction

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, Prediction
 from skiagraph.diffusion.schedule import Schedule, expand_like
-from skiagraph.physics.operator import LinearOperator, conjugate_gradient
+from skiagraph.physics.operator import LinearOperator, conjugate_gradient, inner_product
 
 __all__ = ["PiGDM"]
 
@@ -57,8 +57,8 @@ class PiGDM:
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             x0 = self.denoiser(leaf, t, cond).x0
-            pull = self._solve(self.measurement - self.operator.forward(x0.detach()), spread.to(x.dtype))
-            (gradient,) = torch.autograd.grad((pull * x0).sum(), leaf)
+            pull = self._solve(self.measurement - self.operator.forward(x0.detach()), spread)
+            (gradient,) = torch.autograd.grad(inner_product(pull, x0).sum(), leaf)
         return Prediction(x0.detach() + expand_like(sigma**2 / alpha, x) * gradient)
 
     def _solve(self, residual: Tensor, spread: Tensor) -> Tensor:
