@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from skiagraph.diffusion.schedule import Schedule
 from skiagraph.physics.operator import LinearOperator
 
-__all__ = ["DataStep", "ProximalStep", "RelaxedStep", "ReleasedColumnStep", "ReleasedImageStep"]
+__all__ = ["DataStep", "ProximalStep", "RelaxedStep", "ReleasedColumnStep", "ReleasedImageStep", "check_measurement"]
+
+
+def check_measurement(measurement: Tensor, noise_std: float = 0.0) -> None:
+    """Refuse data with infinite or missing values, and noise levels that are not >= 0 and finite."""
+    if not bool(torch.isfinite(measurement).all()):
+        wrong = int((~torch.isfinite(measurement)).sum())
+        raise ValueError(
+            f"measurement: found {wrong} values that are not finite; set unmeasured ones to 0 and mask them."
+        )
+    if not 0 <= noise_std < math.inf:
+        raise ValueError(f"noise_std: found {noise_std}; a standard deviation is >= 0 and finite.")
 
 
 class DataStep(Protocol):
@@ -39,15 +52,14 @@ class ProximalStep:
     prior_variance: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.noise_std < 0:
-            raise ValueError(f"noise_std: found {self.noise_std}; a standard deviation is >= 0.")
+        check_measurement(self.measurement, self.noise_std)
 
     def __call__(self, estimate: Tensor, schedule: Schedule, t: Tensor, *, final: bool) -> Tensor:
         """See the class; the same at every step."""
         if self.noise_std == 0:
             return estimate - self.operator.pinv(self.operator.forward(estimate) - self.measurement)
         alpha, sigma = schedule(t)
-        inverse_width = float((alpha / sigma) ** 2) + 1 / self.prior_variance
+        inverse_width = (alpha / sigma) ** 2 + 1 / self.prior_variance
         return self.operator.prox(estimate, self.measurement, self.noise_std**2 * inverse_width)
 
 
@@ -96,6 +108,7 @@ class ReleasedImageStep:
     relaxation: float = 1.75
 
     def __post_init__(self) -> None:
+        check_measurement(self.measurement)
         _check_relaxation(self.relaxation)
 
     def __call__(self, estimate: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -123,6 +136,7 @@ class ReleasedColumnStep:
     relaxation: float = 2.0
 
     def __post_init__(self) -> None:
+        check_measurement(self.measurement)
         _check_relaxation(self.relaxation)
 
     def __call__(self, estimate: Tensor, mask: Tensor | None = None) -> Tensor:

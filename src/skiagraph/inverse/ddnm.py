@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, Prediction
 from skiagraph.diffusion.schedule import Schedule
+from skiagraph.inverse.data_consistency import check_measurement
 from skiagraph.physics.operator import LinearOperator
 
 __all__ = ["DDNM"]
@@ -34,8 +35,7 @@ class DDNM:
     sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.noise_std < 0:
-            raise ValueError(f"noise_std: found {self.noise_std}; a standard deviation is >= 0.")
+        check_measurement(self.measurement, self.noise_std)
 
     @property
     def schedule(self) -> Schedule:

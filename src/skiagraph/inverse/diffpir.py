@@ -9,6 +9,7 @@ from torch import Tensor
 from skiagraph.diffusion.denoiser import Condition, Denoiser
 from skiagraph.diffusion.schedule import expand_like
 from skiagraph.diffusion.streams import Streams
+from skiagraph.inverse.data_consistency import check_measurement
 from skiagraph.physics.operator import LinearOperator
 
 __all__ = ["DiffPIR"]
@@ -36,7 +37,8 @@ class DiffPIR:
     order: int = 1
 
     def __post_init__(self) -> None:
-        if self.noise_std <= 0:
+        check_measurement(self.measurement, self.noise_std)
+        if self.noise_std == 0:
             raise ValueError(f"noise_std: found {self.noise_std}; DiffPIR needs a noise level > 0.")
         if self.strength <= 0 or not 0 <= self.zeta <= 1:
             raise ValueError(f"strength, zeta: found {self.strength}, {self.zeta}; allowed > 0 and 0 to 1.")

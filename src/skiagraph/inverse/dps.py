@@ -12,6 +12,7 @@ from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, Prediction
 from skiagraph.diffusion.sampling import Rule
 from skiagraph.diffusion.schedule import Schedule
 from skiagraph.diffusion.streams import Streams
+from skiagraph.inverse.data_consistency import check_measurement
 from skiagraph.physics.operator import LinearOperator
 
 __all__ = ["DPS"]
@@ -37,6 +38,7 @@ class DPS:
     order: int = 1
 
     def __post_init__(self) -> None:
+        check_measurement(self.measurement)
         if not self.strength > 0:
             raise ValueError(f"strength: found {self.strength}; allowed a positive number.")
 

@@ -72,6 +72,10 @@ class MeasurementScore:
 
     order: int = 1
 
+    def __post_init__(self) -> None:
+        if self.average not in ("observed", "full"):
+            raise ValueError(f'average: found {self.average!r}; allowed are "observed" and "full".')
+
     def __call__(
         self,
         denoiser: PartialDenoiser,

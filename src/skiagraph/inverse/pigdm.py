@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, Prediction
 from skiagraph.diffusion.schedule import Schedule, expand_like
+from skiagraph.inverse.data_consistency import check_measurement
 from skiagraph.physics.operator import LinearOperator, conjugate_gradient, inner_product
 
 __all__ = ["PiGDM"]
@@ -41,7 +42,8 @@ class PiGDM:
     iterations: int = 20
 
     def __post_init__(self) -> None:
-        if self.noise_std <= 0:
+        check_measurement(self.measurement, self.noise_std)
+        if self.noise_std == 0:
             raise ValueError(f"noise_std: found {self.noise_std}; PiGDM needs a noise level > 0.")
 
     @property
