@@ -76,8 +76,8 @@ def expectation(settings: DemoSettings) -> dict[str, Any]:
     """What the demo costs."""
     slices = settings.slices * len(settings.accelerations)
     return {
-        "network_evaluations": slices * (4 + settings.samples * 20),
-        "seconds_on_one_core": round(slices * (0.08 * (4 + settings.samples * 20) + 15)),
+        "network_evaluations": slices * (4 + settings.samples * 12),
+        "seconds_on_one_core": round(slices * (0.08 * (4 + settings.samples * 12) + 15)),
         "memory_gib": 1.5,
         "writes": settings.output,
     }

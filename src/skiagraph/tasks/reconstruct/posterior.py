@@ -52,11 +52,11 @@ class SamplerSettings:
 
     sampler: Literal["anchored", "measurement-score", "reference"] = "anchored"
     samples: int = 4
-    steps: int = 20
+    steps: int = 12
     views: int = 4
     acceleration: float = 4.0
     centre: int = 24
-    noise_range: tuple[float, float] = (3.0, 0.01)
+    noise_range: tuple[float, float] = (0.5, 0.02)
     eta: float = 0.85
     rows: int = 16
     precision: Literal["float32", "bfloat16"] = "float32"

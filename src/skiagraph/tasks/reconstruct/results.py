@@ -101,7 +101,7 @@ def score_slices(result: Reconstruction, truth: Tensor, head: Tensor) -> SliceFi
     if count > 1:
         centre, width = result.mean.abs().numpy(), result.deviation.numpy()
         covered = [
-            gaussian_coverage(factor * centre[i], factor * width[i], target[i], 0.9, inside[i])
+            gaussian_coverage(factor * centre[i], factor * width[i], target[i], 0.9, inside[i], samples=count)
             for i, factor in enumerate(scales[METHOD])
         ]
     arrays = {kind: {name: np.array(values) for name, values in rows.items()} for kind, rows in figures.items()}

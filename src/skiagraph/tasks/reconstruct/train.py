@@ -25,6 +25,7 @@ from skiagraph.tasks.reconstruct.settings import SimulateSettings, TrainSettings
 from skiagraph.tasks.reconstruct.simulated import simulate_training_scans
 from skiagraph.training import Progress, TrainingResult, TrainingSettings, train
 from skiagraph.training.prior import Prior
+from skiagraph.training.processes import process_group, process_rank
 
 __all__ = [
     "ScanItems",
@@ -194,12 +195,12 @@ def expectation(settings: TrainSettings) -> dict[str, Any]:
 
 def train_prior(settings: TrainSettings, on_progress: OnProgress = silent) -> TrainResult:
     """Train, calibrate the error bars on the training scans' own hidden lines, and write the prior folder."""
-    scan, sources = training_scans(settings, on_progress)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trained = run_training(
-        settings, scan, device=device, on_progress=lambda p: on_progress("images", p.images, p.total)
-    )
-    return finish_training(settings, scan, sources, trained, on_progress)
+    with process_group() as device:
+        scan, sources = training_scans(settings, on_progress)
+        trained = run_training(
+            settings, scan, device=device, on_progress=lambda p: on_progress("images", p.images, p.total)
+        )
+        return finish_training(settings, scan, sources, trained, on_progress)
 
 
 def finish_training(
@@ -220,6 +221,7 @@ def finish_training(
     spread = calibrate_spread(network, scan.select(chosen), SamplerSettings(samples=4), seed=settings.seed)
     on_progress("error bars", 1, 1)
     record = describe_prior(settings, scan, sources, trained, spread)
-    Prior(network, record).save(settings.output, weights="float16")
+    if process_rank() == 0:
+        Prior(network, record).save(settings.output, weights="float16")
     loss = float(trained.last.get("loss", float("nan")))
     return TrainResult(settings.output, trained.images, trained.seconds, loss, spread)
