@@ -62,6 +62,7 @@ class Prior:
         stored = _converted(values, weights)
         folder.mkdir(parents=True, exist_ok=True)
         save_tensors(folder / _WEIGHTS, stored, {"prior": self.record.name})
+        (folder / _WEIGHTS).chmod(0o644)
         digest = _sha256(folder / _WEIGHTS)
         record = self.record.model_copy(update={"weights": weights, "weights_sha256": digest})
         card = render_card(record, parameters=sum(value.numel() for value in stored.values()))

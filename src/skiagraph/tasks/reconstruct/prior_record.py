@@ -87,7 +87,13 @@ def describe_prior(
         ),
         licence="Apache-2.0" if simulate.scans else "as the training data",
         limits=_LIMITS,
-        extra={"spread": round(spread.factor, 4), "spread_slices": spread.slices, "spread_lines": spread.lines},
+        extra={
+            # New heads are harder than those of training: the samples' own spread is never shrunk.
+            "spread": round(max(1.0, spread.factor), 4),
+            "spread_on_training_scans": round(spread.factor, 4),
+            "spread_slices": spread.slices,
+            "spread_lines": spread.lines,
+        },
     )
 
 
