@@ -40,7 +40,7 @@ def per_sample(value: float | Tensor, like: Tensor, name: str = "weight") -> Ten
         () or (B, 1, ...) real tensor on the device and in the real precision of `like`.
     """
     real = like.real.dtype if like.is_complex() else like.dtype
-    tensor = torch.as_tensor(value, device=like.device).to(real)
+    tensor = torch.as_tensor(value, device=like.device, dtype=real)
     if tensor.ndim > 1 or (tensor.ndim == 1 and tensor.shape[0] not in (1, like.shape[0])):
         raise ValueError(
             f"{name}: found shape {tuple(tensor.shape)}; "

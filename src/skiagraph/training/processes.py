@@ -71,7 +71,7 @@ def spread(network: nn.Module) -> nn.Module:
 
     device = next(network.parameters()).device
     devices = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+    return DistributedDataParallel(network, device_ids=devices)
 
 
 def gather_items(values: Tensor, total: int) -> Tensor:
