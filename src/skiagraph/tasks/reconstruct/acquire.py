@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,14 @@ from skiagraph.data.maps import espirit
 from skiagraph.data.simulation import ScanSettings, simulate
 from skiagraph.data.slicing import SlicePose, locate_head, slice_positions
 from skiagraph.data.volume import read_nifti
-from skiagraph.errors import InputError
+from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.scan import PreparedScan, prepare_slices
 from skiagraph.tasks.reconstruct.settings import ReconstructSettings
 from skiagraph.tasks.reconstruct.simulated import draw_mask, prepare_acquisitions
 from skiagraph.tasks.slices import chosen_slices
 
-__all__ = ["ToReconstruct", "acquire", "default_centre"]
+__all__ = ["ToReconstruct", "acquire", "default_centre", "file_maps", "file_noise"]
 
 SIMULATED_SLICES = 40
 
@@ -82,18 +83,10 @@ def _from_file(settings: ReconstructSettings, on_progress: OnProgress) -> ToReco
     whole = read_kspace(settings.scan)
     chosen = chosen_slices(settings.slices, len(whole))
     scan = whole if len(chosen) == len(whole) else read_kspace(settings.scan, slices=chosen)
-    lines = calibration_columns(scan.mask)
-    maps = []
-    for done, slice_data in enumerate(scan.data):
-        on_progress("coil maps", done, len(scan))
-        maps.append(espirit(slice_data, lines))
-    on_progress("coil maps", len(scan), len(scan))
-    noise = None if settings.noise_std is None else torch.full((len(scan),), settings.noise_std)
-    if noise is None and scan.noise_scan is not None:
-        parts = np.stack([scan.noise_scan.real, scan.noise_scan.imag])
-        noise = torch.full((len(scan),), float(np.sqrt(np.mean(parts**2))))
+    maps = file_maps(scan, settings.scan, on_progress)
+    noise = file_noise(scan) if settings.noise_std is None else torch.full((len(scan),), settings.noise_std)
     mask = torch.from_numpy(scan.mask.astype(np.float32))
-    prepared = prepare_slices(torch.from_numpy(scan.data), mask, torch.from_numpy(np.stack(maps)), noise)
+    prepared = prepare_slices(torch.from_numpy(scan.data), mask, maps, noise)
     truth, head = _truth(settings, scan, chosen, prepared)
     return ToReconstruct(
         prepared,
@@ -106,6 +99,28 @@ def _from_file(settings: ReconstructSettings, on_progress: OnProgress) -> ToReco
         str(settings.scan),
         scan.acceleration,
     )
+
+
+def file_maps(scan: KSpace, file: Path, on_progress: OnProgress = silent) -> Tensor:
+    """Coil maps (S, coils, H, W) of every slice from the scan's own calibration lines; refusals name the file."""
+    maps = []
+    try:
+        lines = calibration_columns(scan.mask)
+        for done, slice_data in enumerate(scan.data):
+            on_progress("coil maps", done, len(scan))
+            maps.append(torch.from_numpy(espirit(slice_data, lines)))
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    on_progress("coil maps", len(scan), len(scan))
+    return torch.stack(maps)
+
+
+def file_noise(scan: KSpace) -> Tensor | None:
+    """Noise (S,) per real and imaginary part from the file's noise scan; None where it holds none."""
+    if scan.noise_scan is None:
+        return None
+    parts = np.stack([scan.noise_scan.real, scan.noise_scan.imag])
+    return torch.full((len(scan),), float(np.sqrt(np.mean(parts**2))))
 
 
 def _consecutive(chosen: list[int]) -> bool:

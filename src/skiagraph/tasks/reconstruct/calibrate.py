@@ -15,6 +15,8 @@ from skiagraph.tasks.reconstruct.scan import PreparedScan
 
 __all__ = ["Spread", "calibrate_spread", "hide_lines"]
 
+INNER = 12
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -23,7 +25,8 @@ class Spread:
         factor^2 = (sum |mean - y|^2 - noise) / sum variance      over hidden measured lines
 
     Args:
-        factor: ratio of the error's root mean square to the predicted one, noise taken out.
+        factor: ratio of the error's root mean square to the predicted one, noise taken out; 1 where nothing could be
+            compared.
         slices: number of slices.
         lines: number of hidden lines in all.
     """
@@ -55,7 +58,7 @@ def calibrate_spread(
         share: share of the lines to hide.
         seed: seed of the hidden lines and of the samples.
     """
-    reduced, hidden = hide_lines(scan, share, 12, seed)
+    reduced, hidden = hide_lines(scan, share, INNER, seed)
     names = [f"calibration/{index}" for index in range(len(scan))]
     means = conditional_mean(network, reduced)
     samples = posterior_samples(network, reduced, settings, slice_seeds(seed, names, settings.samples))
@@ -69,5 +72,7 @@ def calibrate_spread(
         error += float((centre[0] - measured).abs().square().sum())
         predicted += float((lines - lines.mean(0)).abs().square().sum()) / (count - 1)
         noise += 2 * float(scan.noise[index]) ** 2 * float(hidden[index].sum()) * measured[..., 0].numel()
+    if predicted == 0:  # no line beyond the innermost to compare on
+        return Spread(1.0, len(scan), int(hidden.sum()))
     factor = max((error - noise) / predicted, 0.0) ** 0.5
     return Spread(factor, len(scan), int(hidden.sum()))

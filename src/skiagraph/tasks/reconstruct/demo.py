@@ -20,7 +20,7 @@ from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.acquire import ToReconstruct, default_centre
 from skiagraph.tasks.reconstruct.network import load_prior
-from skiagraph.tasks.reconstruct.outputs import write_text
+from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, write_text
 from skiagraph.tasks.reconstruct.page import figure_table, picture_rows
 from skiagraph.tasks.reconstruct.posterior import SamplerSettings
 from skiagraph.tasks.reconstruct.results import METHOD, Reconstruction, SliceFigures, score_slices
@@ -87,6 +87,7 @@ def demo(settings: DemoSettings, on_progress: OnProgress = silent) -> DemoResult
     """Simulate, reconstruct, compare, and leave a page."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    check_writable(settings.output)
     network, record = load_prior(shipped_prior())
     on_progress("sample head", 0, 1)
     try:
@@ -167,6 +168,8 @@ def _leave(
         tables=tuple(tables),
         rows=tuple(pictures),
     )
-    path = write_page(page, settings.output / "report.html")
-    write_text(settings.output / "run.json", json.dumps({**run_record(), "source": source, "figures": rows}, indent=2))
-    return DemoResult(path, source, rows, note)
+    record = {**run_record(), "source": source, "note": note, "figures": rows}
+    with run_folder(settings.output) as staged:
+        write_page(page, staged / "report.html")
+        write_text(staged / "run.json", json.dumps(record, indent=2))
+    return DemoResult(settings.output / "report.html", source, rows, note)

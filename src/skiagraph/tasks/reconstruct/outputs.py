@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from skiagraph.data.files import write_whole
 from skiagraph.data.volume import Volume, write_nifti
+from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.reconstruct.acquire import ToReconstruct
 from skiagraph.tasks.reconstruct.results import Reconstruction
 
-__all__ = ["write_images", "write_text"]
+__all__ = ["check_writable", "run_folder", "write_images", "write_text"]
+
+
+def check_writable(folder: Path, name: str = "output") -> None:
+    """Refuse, before any long work, a run folder that cannot be made or written; nothing is created."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(f"{name}: {folder} cannot be a folder, because {place} is a file; give another place.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{name}: {place} may not be written to; give another folder than {folder}.")
+
+
+@contextmanager
+def run_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to write a run into; its files move to `folder` once all of them are there.
+
+    Where writing fails, `folder` is left as it was before.
+    """
+    staged: Path | None = None
+    there = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        yield staged
+        for file in sorted(staged.iterdir()):
+            file.rename(folder / file.name)
+    except (DataError, OSError) as error:
+        if isinstance(error, OSError):
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            reason = "the disk is full" if full else str(error.strerror or error)
+            raise DataError(f"{folder} could not be written: {reason}; nothing was left behind") from error
+        raise DataError(str(error).replace(str(staged), str(folder))) from error
+    finally:
+        if staged is not None:
+            shutil.rmtree(staged, ignore_errors=True)
+        if not there and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -16,7 +16,7 @@ from skiagraph.diffusion.schedule import EDM, Schedule, linear_table
 from skiagraph.diffusion.streams import Streams
 from skiagraph.errors import InputError
 from skiagraph.inverse.consistent import Anchors, ConsistentDenoiser, ConsistentNetwork
-from skiagraph.inverse.data_consistency import DataStep, ProximalStep, RelaxedStep
+from skiagraph.inverse.data_consistency import ProximalStep, RelaxedStep
 from skiagraph.inverse.measurement_score import MeasurementScore, ViewSource
 from skiagraph.inverse.mixing import DDNMMixing
 from skiagraph.inverse.objective import mirror
@@ -86,6 +86,23 @@ class _CoveringColumns:
 
     def __call__(self, draws: Streams) -> Tensor:
         return self.family.covering(draws, self.views)
+
+
+@dataclass(frozen=True, eq=False)
+class _SliceStep:
+    """The over-relaxed data step, its last one at each slice's own noise: no sample depends on its batch."""
+
+    scan: PreparedScan
+    prior_variance: float = 0.25**2
+
+    def __call__(self, estimate: Tensor, schedule: Schedule, t: Tensor, *, final: bool) -> Tensor:
+        operator = PixelMask(self.scan.mask)
+        if not final:
+            step = RelaxedStep(ProximalStep(operator, self.scan.kspace, 0.0))
+            return step(estimate, schedule, t, final=False)
+        alpha, sigma = schedule(t)
+        inverse_width = (alpha / sigma) ** 2 + 1 / self.prior_variance
+        return operator.prox(estimate, self.scan.kspace, self.scan.noise**2 * inverse_width.to(self.scan.noise))
 
 
 def slice_seeds(seed: int, names: Sequence[str], samples: int) -> list[int]:
@@ -192,9 +209,7 @@ def _plan(scan: PreparedScan, settings: SamplerSettings) -> tuple[Schedule, Grid
         return schedule, grid, rule, Anchors(scan.kspace, scan.mask, scan.noise)
     family = RandomColumns(width, settings.acceleration, settings.centre)
     views: ViewSource = _CoveringColumns(family, settings.views)
-    noise = float(scan.noise.mean())
-    step: DataStep = RelaxedStep(ProximalStep(PixelMask(scan.mask), scan.kspace, noise, 0.25**2))
-    return schedule, grid, MeasurementScore(operator, views, DDNMMixing(settings.eta), step), None
+    return schedule, grid, MeasurementScore(operator, views, DDNMMixing(settings.eta), _SliceStep(scan)), None
 
 
 def _reference_rule(scan: PreparedScan, settings: SamplerSettings) -> ReferenceMeasurementScore:

@@ -43,6 +43,7 @@ def describe_prior(
     simulate = settings.simulate
     rows, columns = scan.kspace.shape[-2:]
     step = simulate.field_of_view_mm / simulate.matrix
+    spacing = next((record["spacing_mm"] for record in sources if "spacing_mm" in record), [step, step])
     clean = simulate.masks == "full"
     seen = "fully sampled scans" if clean else "undersampled scans alone, one fixed mask each"
     return PriorRecord(
@@ -59,17 +60,12 @@ def describe_prior(
             method="divide by the 99th percentile of the magnitude of the calibration lines' image", low=-3.0, high=3.0
         ),
         measurement=MeasurementRecord(
-            family=f"{simulate.masks} columns, one fixed mask per scan",
-            settings={
-                "acceleration": simulate.acceleration,
-                "centre": simulate.centre,
-                "coils": int(scan.kspace.shape[1]),
-                "effective_acceleration": float(1 / scan.mask.mean()),
-            },
+            family=f"{simulate.masks if simulate.scans else 'measured'} columns, one fixed mask per scan",
+            settings=_mask_settings(settings, scan),
             noise_level=float(scan.noise.mean()),
         ),
         size=[int(rows), int(columns)],
-        spacing_mm=[step, step],
+        spacing_mm=spacing,
         data=DataRecord(
             provenance="simulated k-space" if simulate.scans else "measured",
             fingerprint={"scans": len(scan), "sha256_of_kspace": _fingerprint(scan)},
@@ -100,6 +96,18 @@ def describe_prior(
 def _architecture(settings: TrainSettings) -> dict[str, Any]:
     final = settings.network.model_copy(update={"data_iterations": settings.final_data_iterations})
     return final.model_dump(mode="json")
+
+
+def _mask_settings(settings: TrainSettings, scan: PreparedScan) -> dict[str, Any]:
+    """Numbers of the training masks; of measured scans, what the masks show."""
+    simulate, effective = settings.simulate, float(1 / scan.mask.mean())
+    columns = scan.kspace.shape[-1]
+    centre = min(int(scan.centre.min()), columns)
+    beyond = (float(scan.mask.mean()) * columns - centre) / max(columns - centre, 1)
+    measured = {"acceleration": 1 / max(beyond, 1 / columns), "centre": centre}
+    simulated = {"acceleration": simulate.acceleration, "centre": simulate.centre}
+    chosen = simulated if simulate.scans else measured
+    return {**chosen, "coils": int(scan.kspace.shape[1]), "effective_acceleration": effective}
 
 
 def _fingerprint(scan: PreparedScan) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.acquire import ToReconstruct, acquire
 from skiagraph.tasks.reconstruct.baselines import BASELINES, tuned_baseline
 from skiagraph.tasks.reconstruct.network import load_prior
-from skiagraph.tasks.reconstruct.outputs import write_images, write_text
+from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, write_images, write_text
 from skiagraph.tasks.reconstruct.page import write_report
 from skiagraph.tasks.reconstruct.posterior import (
     MEAN_EVALUATIONS,
@@ -88,11 +89,14 @@ def sampler_settings(settings: ReconstructSettings, record: PriorRecord) -> Samp
     """The sampler of a run; masked views follow the prior's training masks."""
     trained = record.measurement.settings if record.measurement else {}
     dtype = resolve_precision(settings.precision, torch.device("cpu"))
+    acceleration = float(str(trained.get("acceleration", 4.0)))
+    covering = math.ceil(acceleration) if settings.sampler == "measurement-score" else 0
     return SamplerSettings(
         sampler=settings.sampler,
         samples=settings.samples,
         steps=settings.steps,
-        acceleration=float(str(trained.get("acceleration", 4.0))),
+        views=max(4, covering),
+        acceleration=acceleration,
         centre=int(str(trained.get("centre", 24))),
         rows=settings.batch or 16,
         precision="bfloat16" if dtype == torch.bfloat16 else "float32",
@@ -123,6 +127,12 @@ def check_fit(record: PriorRecord, data: ToReconstruct) -> tuple[str, ...]:
     return tuple(warnings)
 
 
+def _check_baselines(names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in BASELINES]
+    if unknown:
+        raise InputError(f"baselines: found {', '.join(unknown)}, allowed: {', '.join(BASELINES)}.")
+
+
 def compute(
     network: ConsistentNetwork,
     data: ToReconstruct,
@@ -134,9 +144,7 @@ def compute(
     on_progress: OnProgress = silent,
 ) -> Reconstruction:
     """Reconstruct slices by the prior and by baselines, with seconds per slice."""
-    unknown = [name for name in baselines if name not in BASELINES]
-    if unknown:
-        raise InputError(f"baselines: found {unknown}, allowed: {', '.join(BASELINES)}.")
+    _check_baselines(baselines)
     images, seconds = {}, {}
     for name in baselines:
         on_progress(name, 0, 1)
@@ -181,6 +189,9 @@ def reconstruct(settings: ReconstructSettings, on_progress: OnProgress = silent)
     """Reconstruct a scan and leave a run folder: images, samples, figures, record, page."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    folder = settings.output or Path("runs") / settings.scan.name.split(".")[0]
+    _check_baselines(settings.baselines)
+    check_writable(folder)
     network, record = load_prior(settings.prior)
     data = acquire(settings, on_progress)
     warnings = check_fit(record, data)
@@ -194,7 +205,6 @@ def reconstruct(settings: ReconstructSettings, on_progress: OnProgress = silent)
         baselines=settings.baselines,
         on_progress=on_progress,
     )
-    folder = settings.output or Path("runs") / settings.scan.name.split(".")[0]
     return leave(folder, settings, record, data, result, warnings)
 
 
@@ -210,7 +220,6 @@ def leave(
     figures: SliceFigures | None = None
     if data.truth is not None and data.head is not None:
         figures = score_slices(result, data.truth, data.head)
-    write_images(folder, data, result)
     rows = figures.table() if figures else []
     coverage = float(figures.coverage.mean()) if figures and settings.samples > 1 else None
     summary = {
@@ -225,7 +234,9 @@ def leave(
         "warnings": list(warnings),
         "seed": settings.seed,
     }
-    write_text(folder / "config.yaml", dump_yaml(settings))
-    write_text(folder / "run.json", json.dumps(summary, indent=2))
-    page = write_report(folder / "report.html", data, result, figures, summary)
-    return ReconstructResult(folder, page, rows, coverage, warnings)
+    with run_folder(folder) as staged:
+        write_images(staged, data, result)
+        write_text(staged / "config.yaml", dump_yaml(settings))
+        write_text(staged / "run.json", json.dumps(summary, indent=2))
+        write_report(staged / "report.html", data, result, figures, summary)
+    return ReconstructResult(folder, folder / "report.html", rows, coverage, warnings)

@@ -10,14 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skiagraph.data.kspace import calibration_columns, read_kspace
-from skiagraph.data.maps import espirit
+from skiagraph.data.kspace import KSpace, read_kspace
 from skiagraph.data.simulation import ScanSettings
 from skiagraph.errors import InputError
 from skiagraph.inverse.objective import MeasurementObjective
 from skiagraph.tasks.progress import OnProgress, silent
+from skiagraph.tasks.reconstruct.acquire import file_maps, file_noise
 from skiagraph.tasks.reconstruct.calibrate import Spread, calibrate_spread
 from skiagraph.tasks.reconstruct.network import build_network, start_from
+from skiagraph.tasks.reconstruct.outputs import check_writable
 from skiagraph.tasks.reconstruct.posterior import SamplerSettings
 from skiagraph.tasks.reconstruct.prior_record import describe_prior
 from skiagraph.tasks.reconstruct.scan import PreparedScan, prepare_slices
@@ -87,23 +88,33 @@ def training_scans(
 def _scans_from_files(files: list[Path], on_progress: OnProgress) -> tuple[PreparedScan, list[dict[str, Any]]]:
     """Read k-space files of one matrix size and coil count; each keeps its one mask."""
     parts: list[PreparedScan] = []
-    shapes: dict[tuple[int, ...], Path] = {}
+    records: list[dict[str, Any]] = []
+    first: KSpace | None = None
     for done, file in enumerate(files):
         on_progress("training scans", done, len(files))
         scan = read_kspace(file)
-        shapes.setdefault(scan.data.shape[1:], file)
-        if len(shapes) > 1:
-            known, first = next(iter(shapes.items()))
-            raise InputError(
-                f"data: {file} has (coils, rows, columns) {scan.data.shape[1:]}, but {first} has {known}; one prior "
-                "learns from scans of one size: train one for each."
-            )
-        lines = calibration_columns(scan.mask)
-        maps = torch.stack([torch.from_numpy(espirit(data, lines)) for data in scan.data])
+        first = first or scan
+        _check_alike(file, scan, files[0], first)
         mask = torch.from_numpy(scan.mask).to(torch.float32)
-        parts.append(prepare_slices(torch.from_numpy(scan.data), mask, maps))
+        parts.append(prepare_slices(torch.from_numpy(scan.data), mask, file_maps(scan, file), file_noise(scan)))
+        records.append({"name": file.name, "licence": "not stated", "spacing_mm": list(first.spacing_mm[:2])})
     on_progress("training scans", len(files), len(files))
-    return PreparedScan.join(parts), [{"name": file.name, "licence": "not stated"} for file in files]
+    return PreparedScan.join(parts), records
+
+
+def _check_alike(file: Path, scan: KSpace, known: Path, first: KSpace) -> None:
+    """Refuse files of several sizes or resolutions."""
+    if scan.data.shape[1:] != first.data.shape[1:]:
+        raise InputError(
+            f"data: {file} has (coils, rows, columns) {scan.data.shape[1:]}, but {known} has {first.data.shape[1:]}; "
+            "one prior learns from scans of one size: train one for each."
+        )
+    pairs = list(zip(scan.spacing_mm[:2], first.spacing_mm[:2], strict=True))
+    if any(abs(here - there) > 0.05 * there for here, there in pairs):
+        raise InputError(
+            f"data: {file} has pixels of {pairs[0][0]:.2f} x {pairs[1][0]:.2f} mm, but {known} of {pairs[0][1]:.2f} x "
+            f"{pairs[1][1]:.2f} mm; one prior learns from scans of one resolution: train one for each."
+        )
 
 
 def training_settings(settings: TrainSettings) -> TrainingSettings:
@@ -195,6 +206,7 @@ def expectation(settings: TrainSettings) -> dict[str, Any]:
 
 def train_prior(settings: TrainSettings, on_progress: OnProgress = silent) -> TrainResult:
     """Train, calibrate the error bars on the training scans' own hidden lines, and write the prior folder."""
+    check_writable(settings.output)
     with process_group() as device:
         scan, sources = training_scans(settings, on_progress)
         trained = run_training(
