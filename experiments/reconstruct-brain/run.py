@@ -142,6 +142,16 @@ def study(rate: float, arguments: argparse.Namespace) -> dict[str, Any]:
     return summary
 
 
+def samplers_again(rate: float, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Earlier results with the comparison of single samples made anew."""
+    summary: dict[str, Any] = json.loads((HERE / f"results-R{rate:g}.json").read_text())
+    slices = simulate_test_slices("colin27", arguments.slices, acceleration=rate, centre=default_centre(rate))
+    network, _ = load_prior(arguments.prior or shipped_prior())
+    steps = SamplerSettings().steps
+    summary["single_samples"] = other_samplers(network, slices, arguments.reference_slices, steps)
+    return summary
+
+
 def table(summary: dict[str, Any]) -> list[str]:
     """One rate as Markdown."""
     lines = [
@@ -186,11 +196,12 @@ def main() -> None:
     parser.add_argument("--prior", type=Path, default=None, help="prior folder; default: the shipped one")
     parser.add_argument("--oracle", type=Path, default=None, help="prior folder trained on fully sampled scans")
     parser.add_argument("--reference-slices", type=int, default=6)
+    parser.add_argument("--samplers-only", action="store_true", help="renew the single samples of earlier results")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for rate in arguments.rates:
-        summary = study(rate, arguments)
+        summary = samplers_again(rate, arguments) if arguments.samplers_only else study(rate, arguments)
         (HERE / f"results-R{rate:g}.json").write_text(json.dumps(summary, indent=2) + "\n")
     lines = [
         "# Reconstruction of a held-out head",
