@@ -117,6 +117,13 @@ def test_a_wrong_number_of_seeds_is_refused() -> None:
         posterior_samples(filled_network(), prepared(), SamplerSettings(samples=2), [1, 2, 3])
 
 
+@pytest.mark.parametrize("sampler", ["measurement-score", "reference"])
+def test_views_wider_than_the_scan_are_refused(sampler: Any) -> None:
+    settings = SamplerSettings(sampler=sampler, samples=1, centre=32)
+    with pytest.raises(InputError, match=r"sampler: .* has 32 columns"):
+        posterior_samples(filled_network(), prepared(), settings, [1, 2])
+
+
 def _mirrored(network: ConsistentNetwork, kspace: Tensor, mask: Tensor, maps: Tensor, noise: Tensor) -> Tensor:
     rho = torch.full((len(kspace),), UNINFORMATIVE)
     estimate = network(torch.zeros_like(kspace), rho, torch.zeros_like(mask), maps, Anchors(kspace, mask, noise))

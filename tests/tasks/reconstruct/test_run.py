@@ -107,8 +107,11 @@ def test_chosen_slices_keep_their_samples_and_their_place(prior_folder: Path, sc
     affine = np.array(scan().affine)
     affine[:3, 3] += affine[:3, 2]
     np.testing.assert_allclose(nibabel.load(tmp_path / "some" / "mean.nii.gz").affine, affine, atol=1e-4)
-    _run(prior_folder, scan_file, tmp_path / "apart", slices="0,2")
-    assert not (tmp_path / "apart" / "mean.nii.gz").exists()
+    (tmp_path / "some" / "notes.txt").touch()
+    _run(prior_folder, scan_file, tmp_path / "some", slices="0,2")
+    assert not (tmp_path / "some" / "mean.nii.gz").exists()  # not that of the earlier run either
+    assert (tmp_path / "some" / "notes.txt").exists()
+    assert _arrays(tmp_path / "some")["mean"].shape == (2, 32, 32)
 
 
 def test_intensities_are_those_of_the_file(prior_folder: Path, scan_file: Path, tmp_path: Path) -> None:

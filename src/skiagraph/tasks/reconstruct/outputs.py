@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.reconstruct.acquire import ToReconstruct
 from skiagraph.tasks.reconstruct.results import Reconstruction
 
-__all__ = ["check_writable", "run_folder", "write_images", "write_text"]
+__all__ = ["VOLUMES", "check_writable", "run_folder", "write_images", "write_text"]
+
+VOLUMES = ("mean.nii.gz", "standard_deviation.nii.gz")
 
 
 def check_writable(folder: Path, name: str = "output") -> None:
@@ -34,19 +36,27 @@ def check_writable(folder: Path, name: str = "output") -> None:
 
 
 @contextmanager
-def run_folder(folder: Path) -> Iterator[Path]:
+def run_folder(folder: Path, stale: Sequence[str] = ()) -> Iterator[Path]:
     """Yield an empty folder to write a run into; its files move to `folder` once all of them are there.
 
     Where writing fails, `folder` is left as it was before.
+
+    Args:
+        folder: the run folder; made where it does not exist.
+        stale: names of files that an earlier run may have left there and this one need not write; they are removed.
     """
     staged: Path | None = None
     there = folder.exists()
+    written: set[str] = set()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
         yield staged
         for file in sorted(staged.iterdir()):
             file.rename(folder / file.name)
+            written.add(file.name)
+        for name in set(stale) - written:
+            (folder / name).unlink(missing_ok=True)
     except (DataError, OSError) as error:
         if isinstance(error, OSError):
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)

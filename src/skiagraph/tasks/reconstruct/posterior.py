@@ -44,7 +44,8 @@ class SamplerSettings:
         views: masked views per level of the measurement-score samplers.
         acceleration: acceleration of those views, that of the training masks.
         centre: calibration lines of those views.
-        noise_range: largest and smallest noise level in normalised units.
+        noise_range: largest and smallest noise level in normalised units; None for (0.5, 0.02) where acquired lines
+            condition the network from the start, and (5, 0.01) where the prior stands alone.
         eta: share of fresh noise at each step.
         rows: largest number of images in one network call.
         precision: "float32" or "bfloat16" (network under autocast).
@@ -56,7 +57,7 @@ class SamplerSettings:
     views: int = 4
     acceleration: float = 4.0
     centre: int = 24
-    noise_range: tuple[float, float] = (0.5, 0.02)
+    noise_range: tuple[float, float] | None = None
     eta: float = 0.85
     rows: int = 16
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -200,9 +201,14 @@ def _plan(scan: PreparedScan, settings: SamplerSettings) -> tuple[Schedule, Grid
     """Schedule, grid, rule and anchors of a sampler."""
     width = scan.kspace.shape[-1]
     operator = CoilFourier(scan.maps)
+    if settings.sampler != "anchored" and settings.centre >= width:
+        raise InputError(
+            f"sampler: {settings.sampler!r} needs views of {settings.centre} calibration lines and more, but the scan "
+            f"has {width} columns; take the sampler 'anchored', or a prior made for such scans."
+        )
     if settings.sampler == "reference":
         return linear_table().respaced("ddim200"), Levels(), _reference_rule(scan, settings), None
-    high, low = settings.noise_range
+    high, low = settings.noise_range or ((0.5, 0.02) if settings.sampler == "anchored" else (5.0, 0.01))
     schedule, grid = EDM(low, high), Karras(settings.steps)
     if settings.sampler == "anchored":
         rule = MeasurementScore(operator, _EverythingSeen(width), DDNMMixing(settings.eta), None, "full")

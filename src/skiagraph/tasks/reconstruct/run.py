@@ -20,7 +20,7 @@ from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.acquire import ToReconstruct, acquire
 from skiagraph.tasks.reconstruct.baselines import BASELINES, tuned_baseline
 from skiagraph.tasks.reconstruct.network import load_prior
-from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, write_images, write_text
+from skiagraph.tasks.reconstruct.outputs import VOLUMES, check_writable, run_folder, write_images, write_text
 from skiagraph.tasks.reconstruct.page import write_report
 from skiagraph.tasks.reconstruct.posterior import (
     MEAN_EVALUATIONS,
@@ -234,7 +234,7 @@ def leave(
         "warnings": list(warnings),
         "seed": settings.seed,
     }
-    with run_folder(folder) as staged:
+    with run_folder(folder, VOLUMES) as staged:
         write_images(staged, data, result)
         write_text(staged / "config.yaml", dump_yaml(settings))
         write_text(staged / "run.json", json.dumps(summary, indent=2))
