@@ -17,9 +17,9 @@ __all__ = ["describe_machine", "load"]
 _PACKAGES = ("skiagraph", "torch", "numpy", "scipy", "monai", "diffusers", "sigpy", "numba")
 
 
-def load() -> str:
+def load() -> float:
     """Processes that wanted the processor over the last minute."""
-    return f"{os.getloadavg()[0]:.1f}"
+    return os.getloadavg()[0]
 
 
 def _processor() -> str:

@@ -49,6 +49,12 @@ def _parts(effort: Effort, report: Callable[[str], None]) -> Iterator[tuple[str,
         yield "samplers", device.type, partial(compare_samplers, effort, device, report)
 
 
+def _shared(before: float, after: float) -> str:
+    """Load averages as text; more than this run and half a process means that others were at work."""
+    shared = "; the machine was shared" if before > 0.5 or after > 1.5 else ""
+    return f"{before:.1f}, {after:.1f} processes (this run alone: 0.0, 1.0){shared}"
+
+
 def main(threads: int) -> int:
     """Run; a part that fails is named with its error, the others still run, and the exit code is 1.
 
@@ -80,7 +86,7 @@ def main(threads: int) -> int:
             console.print(omitted[-1])
     if not torch.cuda.is_available():
         omitted.append("anything on a GPU: this machine has none that torch can use")
-    facts["Load before and after"] = f"{busy}, {load()} (1.0 is this run alone)"
+    facts["Load before and after"] = _shared(busy, load())
     if arguments.remark:
         facts["Remark"] = arguments.remark
     write_results(arguments.output, facts, sections, omitted)

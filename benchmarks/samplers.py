@@ -123,8 +123,8 @@ def compare_samplers(effort: Effort, device: torch.device, report: Callable[[str
         f"Prior {record.name!r}; {effort.slices} slices of {source}, simulated acquisition with 8 coils, nominal "
         f"R = {ACCELERATION:g} with {CENTRE} calibration lines. `reference` is the released sampler: 200 levels, three "
         "masked views one after another. `default` is what the command does: the posterior mean, which PSNR judges, "
-        "and 4 anchored samples for the error bars; the other rows are judged by one sample, which scores lower than a "
-        "mean does. Repeats are slices; ratios and gains are paired by slice. PSNR is after one fitted factor; "
+        "and 4 anchored samples for the error bars; the other rows are judged by one sample, which scores lower than "
+        "a mean does. Repeats are slices; ratios and gains are paired by slice. PSNR is after one fitted factor; "
         "seconds are those of a slice on its own.",
         "s",
         [_row(name, samplers[name], outcomes[name], outcomes[REFERENCE], outcomes) for name in samplers],
