@@ -50,9 +50,9 @@ def _parts(effort: Effort, report: Callable[[str], None]) -> Iterator[tuple[str,
 
 
 def _shared(before: float, after: float) -> str:
-    """Load averages as text; more than this run and half a process means that others were at work."""
-    shared = "; the machine was shared" if before > 0.5 or after > 1.5 else ""
-    return f"{before:.1f}, {after:.1f} processes (this run alone: 0.0, 1.0){shared}"
+    """Load averages as text; more than a process and a half means that others were at work."""
+    shared = "; the machine was shared" if max(before, after) > 1.5 else ""
+    return f"{before:.1f}, {after:.1f} processes (this run alone: about 1){shared}"
 
 
 def main(threads: int) -> int:
