@@ -156,7 +156,7 @@ def _leave(
         tables.append(figure_table(figures, result, f"R = {acceleration:g} ({data.acceleration:.1f}x effective)"))
         pictures += picture_rows(data, result, figures)
         gain = figures.psnr[METHOD] - figures.psnr["l1-wavelet"]
-        highlights.append(Highlight(f"{gain.mean():+.1f} dB", f"over tuned L1-wavelet at R = {acceleration:g}"))
+        highlights.append(Highlight(f"{gain.mean():+.1f} dB", f"against tuned L1-wavelet at R = {acceleration:g}"))
         share = f"{100 * float(np.mean(figures.coverage)):.0f} %"
         highlights.append(Highlight(share, f"of the 90 % intervals hold the truth at R = {acceleration:g}"))
     page = Page(
