@@ -2,6 +2,7 @@
 #   make demo        reconstruct slices of a head the prior never saw, beside today's methods; ends with a page
 #   make test        linter, type checker and tests
 #   make prior       train the shipped prior again, from nothing
+#   make oracle      the comparison prior on fully sampled scans (after make prior)
 #   make experiment  the study behind the figures in the documentation
 #   make benchmark   side by side with other libraries
 # Variables: PYTHON (interpreter for the virtual environment), VENV (its folder), PIP_OPTIONS (extra words for pip install).
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint prior experiment benchmark clean
+.PHONY: help setup demo test lint prior oracle experiment benchmark clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +43,10 @@ prior: $(READY)
 	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-prior-stage-1.yaml
 	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-prior.yaml
 
+oracle: $(READY)
+	@test -e runs/brain-t1-128-stage-1/prior.json || { echo "The oracle starts from the prior's first stage: run make prior first."; exit 1; }
+	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-oracle.yaml
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -51,7 +56,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 experiment: $(READY)
-	$(BIN)/python experiments/reconstruct-brain/run.py
+	$(BIN)/python experiments/reconstruct-brain/run.py $(if $(wildcard runs/brain-t1-128-oracle/prior.json),--oracle runs/brain-t1-128-oracle)
 
 benchmark: $(READY)
 	$(INSTALL) -e '.[benchmarks]'
