@@ -31,6 +31,9 @@ Every command also takes
 | `--dry-run` | check the settings, print them with what the run would cost, and stop |
 | `--json` | print the result, or the error, as one JSON object on stdout |
 
+Some commands have variants, named by the next word (`skiagraph train measurement-score`) or by the key `task` in the
+file given with `--config`; without either, the first variant runs.
+
 Progress and messages go to stderr, results to stdout.
 
 | exit code | meaning |
@@ -63,6 +66,8 @@ def _default(field: FieldInfo) -> str:
 def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         annotation = field.annotation
+        if "Suppress" in str(field.metadata):
+            continue
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from _rows(annotation, f"{prefix}{name}.")
             continue
@@ -77,7 +82,11 @@ def render() -> str:
     for command in cli.COMMANDS:
         model = cli._load(command.settings)
         about = re.sub(r"\s*\n\s+", " ", (model.__doc__ or "").strip())
-        parts.append(f"\n## `skiagraph {command.name}`\n\n{about}\n")
+        first = next(other for other in cli.COMMANDS if other.name == command.name)
+        default = (
+            f" Also what `skiagraph {command.name}` does by itself." if command.variant and command is first else ""
+        )
+        parts.append(f"\n## `skiagraph {command.title}`\n\n{about}\n")
         parts.append("| option | type | default | meaning |\n| --- | --- | --- | --- |")
         parts.extend(_rows(model))
     return "\n".join(parts) + "\n"

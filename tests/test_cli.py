@@ -82,7 +82,7 @@ def test_importing_the_command_line_and_its_help_needs_no_heavy_library() -> Non
         assert command.name in done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.title)
 def test_every_command_has_what_it_names_and_describes_every_setting(command: cli.Command) -> None:
     model = cli._load(command.settings)
     assert callable(cli._load(command.function))
@@ -186,6 +186,80 @@ def test_wrong_file_keys_and_wrong_flag_values_are_input_errors(
         main(["toy"])
     assert caught.value.code == 2
     assert "--scan" in capsys.readouterr().err
+
+
+class OtherSettings(Settings):
+    """The second variant of a toy."""
+
+    rate: float = 0.5
+
+
+@pytest.fixture
+def variants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two commands of two variants: `toy`, and `judge`, whose first variant reads a file's name."""
+
+    def run(settings: Settings, on_progress: Callable[[str, int, int], None] = silent) -> Any:
+        return ToyResult(settings)  # type: ignore[arg-type]
+
+    names = {"toy:settings": ToySettings, "toy:other": OtherSettings, "toy:run": run}
+    load = cli._load
+    monkeypatch.setattr(cli, "_load", lambda name: names[name] if name in names else load(name))
+    files = "skiagraph.tasks.evaluate:EvaluateSettings"
+    added = (
+        cli.Command("toy", "A toy.", "toy:settings", "toy:run", variant="plain-scan"),
+        cli.Command("toy", "Another.", "toy:other", "toy:run", variant="fancy-rate"),
+        cli.Command("judge", "Files.", files, "toy:run", variant="files"),
+        cli.Command("judge", "Rivals.", "toy:other", "toy:run", variant="rivals"),
+    )
+    monkeypatch.setattr(cli, "COMMANDS", (*COMMANDS, *added))
+
+
+@pytest.mark.usefixtures("variants")
+def test_variant_is_the_next_word_else_the_files_task_else_the_first(tmp_path: Path) -> None:
+    plain, fancy, files, rivals = cli.COMMANDS[-4:]
+    assert cli._parse(["toy", "--scan", "a"])[0] is plain
+    assert cli._parse(["toy", "plain-scan", "--scan", "a"])[0] is plain
+    assert cli._parse(["toy", "fancy-rate", "--rate", "0.25"])[0] is fancy
+    file = tmp_path / "toy.yaml"
+    file.write_text("task: fancy-rate\nrate: 0.75\n", encoding="utf-8")
+    for words in (["toy", "--config", str(file)], ["toy", "fancy-rate", f"--config={file}"]):
+        command, call = cli._parse(words)
+        assert command is fancy
+        assert call.settings == OtherSettings(rate=0.75)
+    assert cli._parse(["judge", "a.nii", "b.nii"])[0] is files
+    assert cli._parse(["judge", "rivals"])[0] is rivals
+
+
+@pytest.mark.usefixtures("variants")
+def test_unknown_variants_are_named_with_what_was_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "toy.yaml"
+    file.write_text("task: fancy-rat\n", encoding="utf-8")
+    for words in (["toy", "fancy-rat"], ["toy", "--config", str(file)]):
+        assert main(words) == 2
+        assert "did you mean 'fancy-rate'?" in capsys.readouterr().err
+    assert main(["toy", "something"]) == 2
+    assert "Known: plain-scan, fancy-rate" in capsys.readouterr().err
+    assert main(["judge", "rivls", "b.nii"]) == 2
+    assert "did you mean 'rivals'?" in capsys.readouterr().err
+    file.write_text("task: fancy-rate\n", encoding="utf-8")
+    assert main(["toy", "plain-scan", "--config", str(file)]) == 2
+    assert "make them agree" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("variants")
+def test_help_lists_variants_and_dry_run_keeps_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, expected in ((["--help"], "Variants: plain-scan, fancy-rate."), (["toy", "--help"], "toy fancy-rate")):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert expected in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert main(["toy", "fancy-rate", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "task: fancy-rate\nrate: 0.5\n"
+
+
+def test_commands_of_several_variants_name_each() -> None:
+    names = [command.name for command in COMMANDS]
+    assert len({command.title for command in COMMANDS}) == len(COMMANDS)
+    assert all(command.variant for command in COMMANDS if names.count(command.name) > 1)
 
 
 def test_unknown_command_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Generic, TypeVar, Union
 import tyro
 from pydantic import BaseModel, ValidationError
 
-from skiagraph.config import check_values, describe_errors, dump_yaml, read_yaml, resolved
-from skiagraph.errors import SkiagraphError
+from skiagraph.commands import COMMANDS, Command
+from skiagraph.config import check_values, describe_errors, did_you_mean, dump_yaml, read_yaml, resolved
+from skiagraph.errors import InputError, SkiagraphError
 from skiagraph.terminal import CommandResult, print_json, progress, show
 
 __all__ = ["COMMANDS", "Command", "Invocation", "main"]
@@ -27,90 +28,6 @@ EXIT_CODES = """Exit codes: 0 done; 1 unexpected failure; 2 wrong argument, flag
 unreadable, unusable or cannot be written; 4 sample archives cannot be had; 130 interrupted."""
 
 Settings = TypeVar("Settings", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command, by the names of what it needs, imported on use.
-
-    Args:
-        name: what is typed.
-        summary: one sentence for the list of commands.
-        settings: "module:class" of its settings.
-        function: "module:function" that takes settings and `on_progress` and returns a `CommandResult`.
-        expectation: "module:function" from settings to what the run will cost, for `--dry-run`; or None.
-    """
-
-    name: str
-    summary: str
-    settings: str
-    function: str
-    expectation: str | None = None
-
-
-_TASKS = "skiagraph.tasks"
-_RECONSTRUCT = f"{_TASKS}.reconstruct"
-COMMANDS = (
-    Command(
-        "demo",
-        "Reconstruct slices of a head that the shipped prior never saw, and leave a page.",
-        f"{_RECONSTRUCT}.settings:DemoSettings",
-        f"{_RECONSTRUCT}.demo:demo",
-        f"{_RECONSTRUCT}.demo:expectation",
-    ),
-    Command(
-        "reconstruct",
-        "Reconstruct a scan with a prior: mean, error bars, baselines, figures, page.",
-        f"{_RECONSTRUCT}.settings:ReconstructSettings",
-        f"{_RECONSTRUCT}.run:reconstruct",
-        f"{_RECONSTRUCT}.run:expectation",
-    ),
-    Command(
-        "train",
-        "Train a prior from undersampled scans alone.",
-        f"{_RECONSTRUCT}.settings:TrainSettings",
-        f"{_RECONSTRUCT}.train:train_prior",
-        f"{_RECONSTRUCT}.train:expectation",
-    ),
-    Command(
-        "evaluate",
-        "Score a reconstruction file against a truth file.",
-        f"{_TASKS}.evaluate:EvaluateSettings",
-        f"{_TASKS}.evaluate:evaluate",
-    ),
-    Command(
-        "report",
-        "Write the page of a run again.",
-        f"{_TASKS}.report:ReportSettings",
-        f"{_TASKS}.report:report",
-    ),
-    Command(
-        "maps",
-        "Estimate coil sensitivity maps (ESPIRiT) and write them beside a scan.",
-        f"{_TASKS}.maps:MapsSettings",
-        f"{_TASKS}.maps:write_maps",
-        f"{_TASKS}.maps:expectation",
-    ),
-    Command(
-        "samples",
-        "List the sample heads with their licences, show one, or fetch some into the cache.",
-        f"{_TASKS}.samples:SamplesSettings",
-        f"{_TASKS}.samples:samples",
-        f"{_TASKS}.samples:expectation",
-    ),
-    Command(
-        "import-checkpoint",
-        "Turn a guided-diffusion or improved-diffusion checkpoint into a prior folder.",
-        f"{_TASKS}.import_checkpoint:ImportSettings",
-        f"{_TASKS}.import_checkpoint:import_checkpoint",
-    ),
-    Command(
-        "doctor",
-        "Say what is installed, what this machine can do, and what is missing.",
-        f"{_TASKS}.doctor:DoctorSettings",
-        f"{_TASKS}.doctor:doctor",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -143,45 +60,102 @@ def _flag(arguments: Sequence[str], flag: str) -> str | None:
 
 def _prefilled(model: type[BaseModel], path: str | None) -> BaseModel:
     """Return settings with a file's values; required ones that it leaves out are marked for tyro to ask for."""
-    values = check_values(model, read_yaml(path), path) if path is not None else {}
+    given = read_yaml(path) if path is not None else {}
+    if "task" not in model.model_fields:
+        given.pop("task", None)  # it chose the variant
+    values = check_values(model, given, path or "")
     missing = {name: tyro.MISSING for name, field in model.model_fields.items() if field.is_required()}
     return model.model_construct(**{**missing, **values})
 
 
+def _takes_words(command: Command) -> bool:
+    """Whether the command reads words that are no flags (names of files, say)."""
+    fields = _load(command.settings).model_fields.values()
+    return any("Positional" in str(item) for field in fields for item in field.metadata)
+
+
+def _unknown_variant(found: str, name: str, variants: Sequence[str], where: str = "") -> InputError:
+    hint = did_you_mean(found, {variant.replace("-", "_") for variant in variants}).replace("_", "-")
+    return InputError(f"{where}{name}: no variant {found!r}{hint}. Known: {', '.join(variants)}")
+
+
+def _choose(arguments: Sequence[str]) -> tuple[Command | None, list[str]]:
+    """Return the entry of `COMMANDS` that is called for (None: left to tyro), and the words without its variant."""
+    words = list(arguments)
+    at = next((place for place, word in enumerate(words) if not word.startswith("-")), len(words))
+    entries = {command.variant or "": command for command in COMMANDS if command.name == "".join(words[at : at + 1])}
+    if not entries:
+        return None, words
+    first = next(iter(entries.values()))
+    named = "".join(words[at + 1 : at + 2])
+    path = _flag(words, "--config")
+    task = read_yaml(path).get("task") if path is not None and len(entries) > 1 else None
+    if named and named in entries:
+        if task not in (None, named):
+            raise InputError(f"{path}: task is {task!r}, but the command says {named!r}; make them agree")
+        return entries[named], words[: at + 1] + words[at + 2 :]
+    near = "did you mean" in str(refusal := _unknown_variant(named, first.name, list(entries)))
+    wrong = near and not Path(named).exists() if _takes_words(first) else True
+    if len(entries) > 1 and named and not named.startswith("-") and wrong:
+        raise refusal
+    if task is not None and task not in entries:
+        raise _unknown_variant(str(task), first.name, list(entries), f"{path}: task: ")
+    return (first if task is None else entries[task]), words
+
+
+def _about(command: Command) -> str:
+    """What a command's own help says: its settings' description, its variants, the exit codes."""
+    parts = [(_load(command.settings).__doc__ or command.summary).strip()]
+    siblings = [other for other in COMMANDS if other.name == command.name]
+    if len(siblings) > 1:
+        lines = [f"skiagraph {other.title}: {other.summary}" for other in siblings]
+        parts.append("\n".join([f"This is `skiagraph {command.title}`. Variants, the first is the default:", *lines]))
+    return "\n\n".join([*parts, EXIT_CODES])
+
+
+def _summary(command: Command) -> str:
+    """What the list of commands says of one."""
+    variants = [other.variant for other in COMMANDS if other.name == command.name and other.variant]
+    return f"{command.summary} Variants: {', '.join(variants)}." if len(variants) > 1 else command.summary
+
+
 def _parse(arguments: Sequence[str]) -> tuple[Command, Invocation[BaseModel]]:
     """Turn words into one command's settings: defaults, overridden by the file, overridden by flags."""
-    chosen = next((word for word in arguments if not word.startswith("-")), "")
-    path = _flag(arguments, "--config")
-    models = {command.name: _load(command.settings) for command in COMMANDS}
+    chosen, words = _choose(arguments)
+    path = _flag(words, "--config")
+    offered = {command.name: command for command in reversed(COMMANDS)}  # of several variants the first
+    names = dict.fromkeys(command.name for command in COMMANDS)
     kinds = []
-    for command in COMMANDS:
-        model = models[command.name]
-        start = Invocation(_prefilled(model, path if command.name == chosen else None))
-        about = f"{(model.__doc__ or command.summary).strip()}\n\n{EXIT_CODES}"
-        option = tyro.conf.subcommand(command.name, default=start, description=about if chosen else command.summary)
+    for name in names:
+        command = chosen if chosen is not None and chosen.name == name else offered[name]
+        model = _load(command.settings)
+        start = Invocation(_prefilled(model, path if command is chosen else None))
+        about = _about(command) if command is chosen else _summary(command)
+        option = tyro.conf.subcommand(name, default=start, description=about)
         kinds.append(Annotated[Invocation[model], option])  # type: ignore[valid-type]
     whole: Any = Union[tuple(kinds)]  # noqa: UP007
     about = f"Diffusion priors for medical imaging, steered by whatever can be measured.\n\n{EXIT_CODES}"
     try:
         call: Invocation[BaseModel] = tyro.cli(
-            whole,
-            prog="skiagraph",
-            description=about,
-            args=list(arguments),
-            config=(tyro.conf.OmitSubcommandPrefixes,),
+            whole, prog="skiagraph", description=about, args=words, config=(tyro.conf.OmitSubcommandPrefixes,)
         )
     except ValidationError as error:
-        raise describe_errors(error, models[chosen]) from None
-    return next(command for command in COMMANDS if command.name == chosen), call
+        if chosen is None:
+            raise
+        raise describe_errors(error, _load(chosen.settings)) from None
+    if chosen is None:
+        raise InputError("no command was given; see `skiagraph --help`")
+    return chosen, call
 
 
 def _run(command: Command, call: Invocation[BaseModel]) -> None:
     if call.dry_run:
         cost = _load(command.expectation)(call.settings) if command.expectation else {}
         if call.json:
-            print_json({"command": command.name, "settings": resolved(call.settings), "expectation": cost})
+            print_json({"command": command.title, "settings": resolved(call.settings), "expectation": cost})
             return
-        print(dump_yaml(call.settings), end="")
+        named = command.variant is not None and "task" not in type(call.settings).model_fields
+        print((f"task: {command.variant}\n" if named else "") + dump_yaml(call.settings), end="")
         for name, value in cost.items():
             print(f"# {name}: {value}")
         return

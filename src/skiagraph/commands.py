@@ -1,0 +1,103 @@
+"""The commands by the names of what they need; nothing is imported here, so that listing them costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["COMMANDS", "Command"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command, or one variant of a command, by the names of what it needs, imported on use.
+
+    Several entries of `COMMANDS` with one name and different variants are one command: the variant is the word after
+    the command (`skiagraph train measurement-score`), else the key `task` of the file given with --config, else the
+    first entry of that name.
+
+    Args:
+        name: what is typed.
+        summary: one sentence for the list of commands.
+        settings: "module:class" of its settings.
+        function: "module:function" that takes settings and `on_progress` and returns a `CommandResult`.
+        expectation: "module:function" from settings to what the run will cost, for `--dry-run`; or None.
+        variant: the variant's name; needed by every entry of a command that has several.
+    """
+
+    name: str
+    summary: str
+    settings: str
+    function: str
+    expectation: str | None = None
+    variant: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The words that are typed."""
+        return f"{self.name} {self.variant}" if self.variant else self.name
+
+
+_TASKS = "skiagraph.tasks"
+_RECONSTRUCT = f"{_TASKS}.reconstruct"
+COMMANDS = (
+    Command(
+        "demo",
+        "Reconstruct slices of a head that the shipped prior never saw, and leave a page.",
+        f"{_RECONSTRUCT}.settings:DemoSettings",
+        f"{_RECONSTRUCT}.demo:demo",
+        f"{_RECONSTRUCT}.demo:expectation",
+    ),
+    Command(
+        "reconstruct",
+        "Reconstruct a scan with a prior: mean, error bars, baselines, figures, page.",
+        f"{_RECONSTRUCT}.settings:ReconstructSettings",
+        f"{_RECONSTRUCT}.run:reconstruct",
+        f"{_RECONSTRUCT}.run:expectation",
+    ),
+    Command(
+        "train",
+        "Train a prior from undersampled scans alone.",
+        f"{_RECONSTRUCT}.settings:TrainSettings",
+        f"{_RECONSTRUCT}.train:train_prior",
+        f"{_RECONSTRUCT}.train:expectation",
+        variant="reconstruction",
+    ),
+    Command(
+        "evaluate",
+        "Score a reconstruction file against a truth file.",
+        f"{_TASKS}.evaluate:EvaluateSettings",
+        f"{_TASKS}.evaluate:evaluate",
+    ),
+    Command(
+        "report",
+        "Write the page of a run again.",
+        f"{_TASKS}.report:ReportSettings",
+        f"{_TASKS}.report:report",
+    ),
+    Command(
+        "maps",
+        "Estimate coil sensitivity maps (ESPIRiT) and write them beside a scan.",
+        f"{_TASKS}.maps:MapsSettings",
+        f"{_TASKS}.maps:write_maps",
+        f"{_TASKS}.maps:expectation",
+    ),
+    Command(
+        "samples",
+        "List the sample heads with their licences, show one, or fetch some into the cache.",
+        f"{_TASKS}.samples:SamplesSettings",
+        f"{_TASKS}.samples:samples",
+        f"{_TASKS}.samples:expectation",
+    ),
+    Command(
+        "import-checkpoint",
+        "Turn a guided-diffusion or improved-diffusion checkpoint into a prior folder.",
+        f"{_TASKS}.import_checkpoint:ImportSettings",
+        f"{_TASKS}.import_checkpoint:import_checkpoint",
+    ),
+    Command(
+        "doctor",
+        "Say what is installed, what this machine can do, and what is missing.",
+        f"{_TASKS}.doctor:DoctorSettings",
+        f"{_TASKS}.doctor:doctor",
+    ),
+)
