@@ -20,7 +20,16 @@ from skiagraph.physics.fourier import CoilFourier
 from skiagraph.physics.masks import centre_columns
 from skiagraph.physics.operator import LinearOperator
 
-__all__ = ["Draws", "MeasurementObjective", "Partition", "mirror", "partition_lines", "reference_loss"]
+__all__ = [
+    "Draws",
+    "MeasurementObjective",
+    "Partition",
+    "mirror",
+    "partition_lines",
+    "reference_loss",
+    "vary",
+    "window_rows",
+]
 
 
 class Draws(Protocol):
@@ -177,9 +186,9 @@ class MeasurementObjective:
         """Loss of each item of a batch; draws only from `streams`."""
         kspace, mask, maps, level = batch["kspace"], batch["mask"], batch["maps"], batch["noise"]
         if self.flips:
-            kspace, mask, maps = _vary(kspace, mask, maps, streams)
+            kspace, mask, maps = vary(kspace, mask, maps, streams)
         if self.rows is not None and self.rows < kspace.shape[-2]:
-            kspace, maps = _window_rows(kspace, maps, self.rows, streams)
+            kspace, maps = window_rows(kspace, maps, self.rows, streams)
         mean, deviation = self.log_rho
         draw = streams.normal(1)[:, 0].to(level)
         rho = (mean + deviation * draw).exp().clamp(*self.rho_range)
@@ -204,7 +213,7 @@ class MeasurementObjective:
         return ObjectiveResult(loss, -2 * rho.log(), {"squared_error": squared.detach()})
 
 
-def _window_rows(kspace: Tensor, maps: Tensor, rows: int, streams: Draws) -> tuple[Tensor, Tensor]:
+def window_rows(kspace: Tensor, maps: Tensor, rows: int, streams: Draws) -> tuple[Tensor, Tensor]:
     """k-space and maps of a random window of each item's rows; orthonormal, so white noise stays as it is."""
     height = kspace.shape[-2]
     first = (streams.uniform(1)[:, 0] * (height - rows + 1)).long().to(kspace.device)
@@ -215,7 +224,7 @@ def _window_rows(kspace: Tensor, maps: Tensor, rows: int, streams: Draws) -> tup
     return spectrum, maps.gather(-2, index.expand(-1, maps.shape[1], -1, maps.shape[3]))
 
 
-def _vary(kspace: Tensor, mask: Tensor, maps: Tensor, streams: Draws) -> tuple[Tensor, Tensor, Tensor]:
+def vary(kspace: Tensor, mask: Tensor, maps: Tensor, streams: Draws) -> tuple[Tensor, Tensor, Tensor]:
     """Mirror along rows and columns (about the centre) and turn the phase: exact symmetries of the acquisition."""
     coins = streams.uniform(3)
     for axis, coin in ((-1, coins[:, 0]), (-2, coins[:, 1])):
