@@ -83,9 +83,8 @@ def render() -> str:
         model = cli._load(command.settings)
         about = re.sub(r"\s*\n\s+", " ", (model.__doc__ or "").strip())
         first = next(other for other in cli.COMMANDS if other.name == command.name)
-        default = (
-            f" Also what `skiagraph {command.name}` does by itself." if command.variant and command is first else ""
-        )
+        if command.variant and command is first:
+            about += f" Also what `skiagraph {command.name}` does by itself."
         parts.append(f"\n## `skiagraph {command.title}`\n\n{about}\n")
         parts.append("| option | type | default | meaning |\n| --- | --- | --- | --- |")
         parts.extend(_rows(model))
