@@ -10,8 +10,8 @@ from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, Prediction
 from skiagraph.diffusion.schedule import Schedule, expand_like
-from skiagraph.inverse.data_consistency import check_measurement
-from skiagraph.physics.operator import LinearOperator, conjugate_gradient, inner_product
+from skiagraph.inverse.noise_levels import check_noise
+from skiagraph.physics.operator import LinearOperator, conjugate_gradient, inner_product, per_sample
 
 __all__ = ["PiGDM"]
 
@@ -27,7 +27,7 @@ class PiGDM:
         denoiser: ordinary prior, differentiable in x.
         operator: A.
         measurement: y.
-        noise_std: nu > 0 (complex: per part).
+        noise_std: nu > 0 (complex: per part), a number or (B,).
         sigma_data: s in the default r_t^2 = rho_t^2 s^2 / (rho_t^2 + s^2).
         variance: another r_t^2 as function of t.
         iterations: conjugate-gradient steps.
@@ -36,14 +36,13 @@ class PiGDM:
     denoiser: Denoiser
     operator: LinearOperator
     measurement: Tensor
-    noise_std: float
+    noise_std: float | Tensor
     sigma_data: float = 0.5
     variance: Callable[[Tensor], Tensor] | None = None
     iterations: int = 20
 
     def __post_init__(self) -> None:
-        check_measurement(self.measurement, self.noise_std)
-        if self.noise_std == 0:
+        if not check_noise(self.measurement, self.noise_std):
             raise ValueError(f"noise_std: found {self.noise_std}; PiGDM needs a noise level > 0.")
 
     @property
@@ -65,9 +64,9 @@ class PiGDM:
 
     def _solve(self, residual: Tensor, spread: Tensor) -> Tensor:
         rhs = self.operator.adjoint(residual)
-        width = expand_like(spread, rhs)
+        width, noise = expand_like(spread, rhs), per_sample(self.noise_std, rhs, "noise_std") ** 2
 
         def normal(z: Tensor) -> Tensor:
-            return width * self.operator.normal(z) + self.noise_std**2 * z
+            return width * self.operator.normal(z) + noise * z
 
         return conjugate_gradient(normal, rhs, torch.zeros_like(rhs), self.iterations, 0.0)
