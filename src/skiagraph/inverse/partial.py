@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from skiagraph.diffusion.denoiser import EMPTY, Condition, Prediction
+from skiagraph.diffusion.denoiser import (
+    EMPTY,
+    Condition,
+    NetworkDenoiser,
+    NetworkTime,
+    Parametrisation,
+    Prediction,
+    TimeKind,
+)
 from skiagraph.diffusion.schedule import Schedule, expand_like
 from skiagraph.physics.operator import LinearOperator
 
-__all__ = ["EpsPartialDenoiser", "GaussianPartialDenoiser"]
+__all__ = ["EpsPartialDenoiser", "GaussianPartialDenoiser", "NetworkPartialDenoiser"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,48 @@ class EpsPartialDenoiser:
         time = self.network_time(t).to(device=u.device, dtype=u.dtype).expand(u.shape[0])
         eps = self.network(u, time)
         return Prediction(u / expand_like(alpha, u) - expand_like(sigma / alpha, u) * eps)
+
+
+@dataclass(frozen=True)
+class NetworkPartialDenoiser:
+    """A network of any parametrisation in the image domain: x0_hat from u = T^H M z_t, and from the mask if it sees it.
+
+    Args:
+        network: (input, time (B,)) -> output of u's shape; the input is u or, with `sees_mask`, u and one channel more.
+        schedule: noise schedule of z_t.
+        operator: T, image -> full measurement.
+        parametrisation: what the network predicts: "eps" (as released), "x0", "v" or "edm".
+        time: what the network is told as time.
+        sees_mask: give the mask, spread over the image's size, as last input channel.
+        sigma_data: standard deviation of the data, for "edm".
+    """
+
+    network: Any
+    schedule: Schedule
+    operator: LinearOperator
+    parametrisation: Parametrisation = "eps"
+    time: NetworkTime | TimeKind = "original_index"
+    sees_mask: bool = False
+    sigma_data: float = 0.5
+
+    def __call__(self, x: Tensor, t: Tensor, mask: Tensor, cond: Condition = EMPTY) -> Prediction:
+        """Image estimate from the masked part of the full noisy measurement x."""
+        if cond:
+            raise ValueError(
+                f"cond: found {sorted(cond)}, but this denoiser takes no condition; pass an empty mapping."
+            )
+        kept = mask.to(x.dtype.to_real())
+        u = self.operator.adjoint(kept * x)
+        named = {"mask": kept.expand(u.shape[0], 1, *u.shape[2:])} if self.sees_mask else EMPTY
+        image = NetworkDenoiser(
+            self.network,
+            self.schedule,
+            self.parametrisation,
+            self.time,
+            sigma_data=self.sigma_data,
+            concatenated=("mask",) if self.sees_mask else (),
+        )
+        return image(u, t, named)
 
 
 @dataclass(frozen=True)

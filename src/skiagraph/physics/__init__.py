@@ -22,7 +22,7 @@ from skiagraph.physics.fourier import (
 )
 from skiagraph.physics.operator import Compose, LinearOperator, conjugate_gradient, inner_product
 from skiagraph.physics.resample import BlockMean, CubicDownsample, cubic_matrix, nearest_upsample
-from skiagraph.physics.selection import DenseOperator, PixelMask
+from skiagraph.physics.selection import DenseOperator, Identity, PixelMask
 
 __all__ = [
     "BlockMean",
@@ -31,6 +31,7 @@ __all__ = [
     "Compose",
     "CubicDownsample",
     "DenseOperator",
+    "Identity",
     "LinearOperator",
     "MaskedCoilFourier",
     "MaskedFourier",

@@ -10,7 +10,30 @@ from torch import Tensor
 
 from skiagraph.physics.operator import LinearOperator, per_sample
 
-__all__ = ["DenseOperator", "PixelMask"]
+__all__ = ["DenseOperator", "Identity", "PixelMask"]
+
+
+@dataclass(frozen=True, eq=False)
+class Identity(LinearOperator):
+    """x -> x: the full measurement of an image is the image itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x."""
+        return x
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """y."""
+        return y
+
+    def pinv(self, y: Tensor, *, iterations: int = 100, tolerance: float = 1e-6) -> Tensor:
+        """y."""
+        return y
+
+    def prox(
+        self, x: Tensor, y: Tensor, weight: float | Tensor, *, iterations: int = 50, tolerance: float = 1e-6
+    ) -> Tensor:
+        """(y + weight x) / (1 + weight)."""
+        return x + (y - x) / (1 + per_sample(weight, x))
 
 
 @dataclass(frozen=True, eq=False)
