@@ -104,7 +104,7 @@ def test_cutting_oversampled_rows_keeps_intensities() -> None:
 
 
 def test_single_coil_files_get_a_coil_axis(tmp_path: Path, scan: KSpace) -> None:
-    path = write_fastmri(tmp_path / "a.h5", replace(scan, truth=None))
+    path = write_fastmri(tmp_path / "a.h5", replace(scan, truth=None, noise_scan=None))
     with h5py.File(path, "r+") as content:
         data = content["kspace"][:, 0]
         del content["kspace"]

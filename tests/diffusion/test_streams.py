@@ -151,3 +151,20 @@ def test_seeds_are_checked(seeds: list[int], error: type[Exception]) -> None:
 
 def test_repr_is_short() -> None:
     assert repr(Streams(range(1000))) == "Streams(seeds=(0, 1, 2, 3, ... 1000 in all), device='cpu', portable=False)"
+
+
+def test_padding_draws_nothing_and_changes_nothing() -> None:
+    both = Streams([1, 2]).padded([2, 3], 3)
+    x = torch.zeros(2, 3, 4, 5, dtype=torch.complex64)
+    first, second, image = both.normal_like(x), both.normal_like(x), both.normal_like(x[:, 0].real)
+    for sample, (seed, entries) in enumerate(((1, 2), (2, 3))):
+        alone = Streams([seed])
+        part = x[:1, :entries]
+        for drawn in (first, second):
+            assert torch.equal(drawn[sample : sample + 1, :entries], alone.normal_like(part))
+            assert not drawn[sample, entries:].any()
+        assert torch.equal(image[sample : sample + 1], alone.normal_like(part[:, 0].real))
+    whole = Streams([1, 2])
+    assert whole.padded([3, 3], 3) is whole
+    with pytest.raises(ValueError, match=r"entries: found \(4, 3\); allowed 2 numbers from 0 to the width, 3"):
+        whole.padded([4, 3], 3)

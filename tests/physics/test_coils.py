@@ -11,7 +11,10 @@ from skiagraph.physics.coils import (
     combine,
     compress,
     compression_matrix,
+    kept_energy,
     normalise_maps,
+    pad_coils,
+    present_coils,
     root_sum_of_squares,
 )
 
@@ -58,3 +61,25 @@ def test_wrong_settings_are_named() -> None:
         compression_matrix(kspace.real, 2)
     with pytest.raises(ValueError, match="matrix: found"):
         compress(kspace, torch.ones(1, 2, 3, dtype=torch.complex64))
+
+
+def test_padded_coils_are_counted_out_again() -> None:
+    maps = random_like((2, 3, 5, 6), torch.complex64)
+    padded = pad_coils(maps, 5)
+    assert padded.shape == (2, 5, 5, 6)
+    assert torch.equal(padded[:, :3], maps)
+    assert not padded[:, 3:].any()
+    padded[0, 0] = 0  # a dead coil among the real ones is no padding
+    padded[1, 2] = 0
+    assert present_coils(padded).tolist() == [3, 2]
+    assert pad_coils(maps, 3) is maps
+    with pytest.raises(ValueError, match="count: found 2 for 3 coils"):
+        pad_coils(maps, 2)
+
+
+def test_kept_energy_is_that_of_the_strongest_combinations() -> None:
+    orthonormal = torch.linalg.qr(random_like((4, 4), torch.complex128))[0]
+    strengths = torch.tensor([3.0, 2.0, 1.0, 0.5], dtype=torch.complex128)
+    calibration = (orthonormal * strengths @ torch.linalg.qr(random_like((30, 4), torch.complex128, 1))[0].mT)[None]
+    matrix = compression_matrix(calibration, 2)
+    torch.testing.assert_close(kept_energy(calibration, matrix), torch.tensor([13 / 14.25], dtype=torch.float64))

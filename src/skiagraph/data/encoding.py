@@ -23,6 +23,9 @@ class Encoding:
         centre, last: phase-encoding step at zero frequency and largest step measured.
         slices: number of slices, 0 when not stated.
         trajectory: "cartesian" or another name.
+        noise_bandwidth: variance of a noise scan relative to that of the same samples in an imaging line, because the
+            receiver's filter falls off towards its edges; 1 when not stated.
+        separate_calibration: the calibration lines are a scan of their own.
     """
 
     encoded: tuple[int, int, int]
@@ -33,11 +36,29 @@ class Encoding:
     last: int
     slices: int = 0
     trajectory: str = "cartesian"
+    noise_bandwidth: float = 1.0
+    separate_calibration: bool = False
 
     def measured_columns(self, width: int) -> tuple[int, int]:
         """Return first and one-past-last column of k-space of `width` columns that the scan could have measured."""
         first = width // 2 - self.centre
         return max(0, first), min(width, first + self.last + 1)
+
+    def kept_rows(self, rows: int) -> int:
+        """Rows of `rows` that remain once the readout is cut to the image's field of view; even."""
+        wanted = round(rows * self.image_mm[0] / self.encoded_mm[0])
+        return min(rows, wanted + wanted % 2)
+
+    def image_columns(self, width: int) -> int:
+        """Columns of an image of `width` columns inside the image's field of view.
+
+        The image's own matrix where its pixels are those of k-space to 2 % (as in fastMRI files); otherwise (k-space
+        was to be interpolated) as many columns as the field of view holds.
+        """
+        step, wanted = self.encoded_mm[1] / width, self.image_mm[1] / self.image[1]
+        if abs(step - wanted) <= 0.02 * wanted:
+            return min(width, self.image[1])
+        return min(width, round(self.image_mm[1] / step))
 
 
 def parse_header(xml: str | bytes, source: str) -> Encoding:
@@ -55,7 +76,9 @@ def parse_header(xml: str | bytes, source: str) -> Encoding:
         header: Any = XmlParser(config=ParserConfig(fail_on_unknown_properties=False)).from_string(text, ismrmrdHeader)
         part = header.encoding[0]
         encoded, image = part.encodedSpace, part.reconSpace
-        limits = part.encodingLimits
+        limits, system, parallel = part.encodingLimits, header.acquisitionSystemInformation, part.parallelImaging
+        bandwidth = system.relativeReceiverNoiseBandwidth if system is not None else None
+        mode = parallel.calibrationMode if parallel is not None else None
         step = limits.kspace_encoding_step_1 if limits is not None else None
         found = Encoding(
             encoded=_triple(encoded.matrixSize, int),
@@ -66,6 +89,8 @@ def parse_header(xml: str | bytes, source: str) -> Encoding:
             last=int(step.maximum) if step is not None else int(encoded.matrixSize.y) - 1,
             slices=int(limits.slice.maximum) + 1 if limits is not None and limits.slice is not None else 0,
             trajectory=str(getattr(part.trajectory, "value", part.trajectory)).lower(),
+            noise_bandwidth=float(bandwidth) if bandwidth else 1.0,
+            separate_calibration=str(getattr(mode, "value", mode)).lower() in ("separate", "external"),
         )
     except (ParserError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"{source}: the ISMRMRD header cannot be read ({type(error).__name__}: {error})") from error

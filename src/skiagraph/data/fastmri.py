@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from skiagraph.data.encoding import Encoding, build_header, parse_header, remove_oversampling
 from skiagraph.data.files import existing_file, write_whole
-from skiagraph.data.kspace import KSpace, select_slices
+from skiagraph.data.kspace import KSpace, SliceChoice, select_slices
 from skiagraph.errors import DataError
 
 __all__ = ["read_fastmri", "write_fastmri"]
@@ -48,23 +47,52 @@ def _mask(content: Any, file: Path, data: NDArray[np.complex64], columns: tuple[
         mask = np.any(data != 0, axis=(0, 1, 2))
     measured = np.zeros(width, dtype=bool)
     measured[columns[0] : columns[1]] = True
-    return mask.astype(bool) & measured
+    return mask.astype(bool) & measured & _between_signal(data)
+
+
+def _between_signal(data: NDArray[np.complex64]) -> NDArray[np.bool_]:
+    """Columns from the first to the last that hold signal: empty ones beyond are padding the header does not count.
+
+    All columns where none or most would be left: that is no padding, and the scan is refused with what is wrong.
+    """
+    where = np.flatnonzero(np.any(data != 0, axis=(0, 1, 2)))
+    inside = np.ones(data.shape[-1], dtype=bool)
+    if where.size and where[-1] + 1 - where[0] >= inside.size // 2:
+        inside[: where[0]], inside[where[-1] + 1 :] = False, False
+    return inside
 
 
 def _attribute_affine(content: Any) -> NDArray[np.float64] | None:
     """Return the affine that `write_fastmri` stores; other files of this layout have none."""
     if "affine" not in content.attrs:
         return None
-    return np.asarray(content.attrs["affine"], dtype=np.float64).reshape(4, 4)
+    return np.array(content.attrs["affine"], dtype=np.float64).reshape(4, 4)
 
 
-def read_fastmri(path: str | os.PathLike[str], *, slices: Sequence[int] | None = None) -> KSpace:
-    """Read a fastMRI-layout file: readout oversampling removed, padding and mask applied.
+@dataclass(frozen=True, eq=False)
+class _Content:
+    """What a file of this layout holds of the chosen slices."""
+
+    data: NDArray[np.complex64]
+    mask: NDArray[np.bool_]
+    encoding: Encoding
+    index: list[int]
+    affine: NDArray[np.float64] | None
+    truth: NDArray[np.float32] | None
+    noise: NDArray[np.complex64] | None
+    covariance: NDArray[np.complex128] | None
+
+
+def read_fastmri(path: str | os.PathLike[str], *, slices: SliceChoice = None) -> KSpace:
+    """Read a fastMRI-layout file (knee or brain, single or multi-coil, with reference images or masked).
+
+    Readout oversampling is removed in the image domain. Columns that the header marks as padding, and empty ones beside
+    them, count as never sampled. `image_shape` is that of the reference images where the file has some.
 
     Args:
         path: the file; keys `kspace` (slices, coils, rows, columns) or (slices, rows, columns), `ismrmrd_header`, and
-            where present `mask`, `reconstruction_rss` or `reconstruction_esc`, `noise_scan`.
-        slices: slice indices to keep; default all.
+            where present `mask`, `reconstruction_rss` or `reconstruction_esc`, `noise_scan`, `noise_covariance`.
+        slices: the slices to keep; default all.
     """
     import h5py
 
@@ -74,54 +102,66 @@ def read_fastmri(path: str | os.PathLike[str], *, slices: Sequence[int] | None =
             for key in ("kspace", "ismrmrd_header"):
                 if key not in content:
                     raise DataError(f"{file} has no key {key!r}; it has {sorted(content)}. The fastMRI layout needs it")
-            encoding = parse_header(content["ismrmrd_header"][()], str(file))
-            index = select_slices(content["kspace"].shape[0], slices, str(file))
-            data = _complex(content["kspace"], file, index)
-            mask = _mask(content, file, data, encoding.measured_columns(data.shape[-1]))
-            truth = next((np.stack([content[key][i] for i in index]) for key in TRUTHS if key in content), None)
-            noise = np.asarray(content["noise_scan"], dtype=np.complex64) if "noise_scan" in content else None
-            affine = _attribute_affine(content)
+            return _assemble(_read(content, file, slices), file)
     except (OSError, KeyError, IndexError) as error:
         raise DataError(f"{file} is a truncated or damaged HDF5 file ({error}); copy or export it again") from error
-    if affine is not None and index[0]:
-        affine = affine.copy()
+
+
+def _read(content: Any, file: Path, slices: SliceChoice) -> _Content:
+    encoding = parse_header(content["ismrmrd_header"][()], str(file))
+    index = select_slices(content["kspace"].shape[0], slices, str(file))
+    data = _complex(content["kspace"], file, index)
+    mask = _mask(content, file, data, encoding.measured_columns(data.shape[-1]))
+    truth = next((np.stack([content[key][i] for i in index]) for key in TRUTHS if key in content), None)
+    affine = _attribute_affine(content)
+    if affine is not None:
         affine[:3, 3] += affine[:3, 2] * index[0]
-    return _assemble(data * mask.astype(np.float32), mask, encoding, affine, truth, noise, file.name)
-
-
-def _assemble(
-    data: NDArray[np.complex64],
-    mask: NDArray[np.bool_],
-    encoding: Encoding,
-    affine: NDArray[np.float64] | None,
-    truth: NDArray[Any] | None,
-    noise: NDArray[np.complex64] | None,
-    source: str,
-) -> KSpace:
-    """Cut oversampled rows and put sizes from the header beside the data."""
-    rows = data.shape[-2]
-    wanted = round(rows * encoding.image_mm[0] / encoding.encoded_mm[0])
-    kept = min(rows, wanted + wanted % 2)
-    height_mm = encoding.encoded_mm[0] * kept / rows
-    cut = remove_oversampling(data, kept) * mask.astype(np.float32)
-    scan = KSpace(
-        data=cut,
+    return _Content(
+        data=data * mask.astype(np.float32),
         mask=mask,
-        field_of_view_mm=(height_mm, encoding.encoded_mm[1]),
-        slice_spacing_mm=encoding.image_mm[2] / max(1, encoding.image[2]),
+        encoding=encoding,
+        index=index,
         affine=affine,
-        image_shape=(min(kept, encoding.image[0]), min(data.shape[-1], encoding.image[1])),
-        noise_scan=noise,
-        source=source,
+        truth=None if truth is None else truth.astype(np.float32),
+        noise=np.asarray(content["noise_scan"], dtype=np.complex64) if "noise_scan" in content else None,
+        covariance=np.asarray(content["noise_covariance"], np.complex128) if "noise_covariance" in content else None,
     )
-    return scan if truth is None else replace(scan, truth=truth.astype(np.float32))
+
+
+def _assemble(found: _Content, file: Path) -> KSpace:
+    """Cut oversampled rows and put sizes from the header beside the data."""
+    rows, columns = found.data.shape[-2:]
+    encoding = found.encoding
+    kept = encoding.kept_rows(rows)
+    shape = (min(kept, encoding.image[0]), encoding.image_columns(columns))
+    if found.truth is not None:
+        shape = (int(found.truth.shape[1]), int(found.truth.shape[2]))
+        if shape[0] > kept or shape[1] > columns:
+            raise DataError(
+                f"{file}: the reference images are {shape[0]}x{shape[1]}, larger than the image of k-space, "
+                f"{kept}x{columns}; reference images of this scan are needed"
+            )
+    return KSpace(
+        data=remove_oversampling(found.data, kept) * found.mask.astype(np.float32),
+        mask=found.mask,
+        field_of_view_mm=(encoding.encoded_mm[0] * kept / rows, encoding.encoded_mm[1]),
+        slice_spacing_mm=encoding.image_mm[2] / max(1, encoding.image[2]),
+        affine=found.affine,
+        image_shape=shape,
+        truth=found.truth,
+        noise_scan=found.noise,
+        noise_covariance=found.covariance,
+        measurable=encoding.measured_columns(columns),
+        slices=tuple(found.index),
+        source=file.name,
+    )
 
 
 def write_fastmri(path: str | os.PathLike[str], scan: KSpace) -> Path:
     """Write a scan in the fastMRI layout, whole or not at all.
 
-    `mask` is written when a column is missing; `noise_scan` and the attribute `affine` are additions that other readers
-    of the layout ignore. No identifier, date or device name is written.
+    `mask` is written when a column is missing; `noise_scan`, `noise_covariance` and the attribute `affine` are
+    additions that other readers of the layout ignore. No identifier, date or device name is written.
     """
     import h5py
 
@@ -149,6 +189,8 @@ def write_fastmri(path: str | os.PathLike[str], scan: KSpace) -> Path:
             content.attrs["norm"] = float(np.linalg.norm(scan.truth))
         if scan.noise_scan is not None:
             content["noise_scan"] = scan.noise_scan.astype(np.complex64)
+        if scan.noise_covariance is not None:
+            content["noise_covariance"] = scan.noise_covariance
         if scan.affine is not None:
             content.attrs["affine"] = scan.affine
     return write_whole(target, buffer.getbuffer())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from skiagraph.data.files import existing_file
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["KSpace", "calibration_columns", "read_kspace", "select_slices"]
+__all__ = ["KSpace", "SliceChoice", "calibration_columns", "read_kspace", "select_slices"]
 
 LEAST_CALIBRATION = 6
+
+SliceChoice = Sequence[int] | Callable[[int], Sequence[int]] | None
+"""Slices to keep: their indices, or a function from how many there are to the indices; None for all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,13 @@ class KSpace:
         affine: (4, 4) from (row, column, slice) of that image to world mm (RAS+), or None where the file has none.
         image_shape: (rows, columns) that the scanner would crop the image to (its centre); at most (H, W).
         truth: (S, rows, columns) float32 reference image, if the file holds one.
-        noise_scan: (coils, samples) complex64 noise alone, if the file holds one.
+        noise_scan: (coils, samples) complex64 noise alone, at the level of the noise in `data`, if the file holds one.
+        noise_covariance: (coils, coils) complex128, E[n n^H] / 2, if the file states one.
+        calibration: (S, coils, H, W) complex64, calibration lines of a scan of their own (another contrast perhaps),
+            zero elsewhere; None where the calibration lines are those of `data`.
+        measurable: first and one-past-last column that the scan could have measured; the others are padding.
+        slices: indices of the slices in the file.
+        notes: what a reader must know of how the file was read.
         source: file name or description; never a patient identifier.
     """
 
@@ -45,6 +54,11 @@ class KSpace:
     truth: NDArray[np.float32] | None = None
     noise_scan: NDArray[np.complex64] | None = None
     source: str = field(default="")
+    noise_covariance: NDArray[np.complex128] | None = None
+    calibration: NDArray[np.complex64] | None = None
+    measurable: tuple[int, int] | None = None
+    slices: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4 or 0 in self.data.shape:
@@ -61,10 +75,21 @@ class KSpace:
             raise DataError(f"{self.source}: field of view and slice spacing are {sizes} mm; positive sizes are needed")
         if self.image_shape is None:
             object.__setattr__(self, "image_shape", (int(self.data.shape[2]), int(self.data.shape[3])))
+        if self.measurable is None:
+            object.__setattr__(self, "measurable", (0, int(self.data.shape[3])))
+        if not self.slices:
+            object.__setattr__(self, "slices", tuple(range(len(self))))
         self._check_values()
 
     def _check_values(self) -> None:
-        """Refuse NaN, slices without signal, and masks that promise lines which are empty."""
+        """Refuse NaN, slices without signal, masks that promise empty lines, and noise of other coils."""
+        coils = self.data.shape[1]
+        for name, noise in (("noise scan", self.noise_scan), ("noise covariance", self.noise_covariance)):
+            if noise is not None and (noise.ndim != 2 or noise.shape[0] != coils):
+                raise DataError(
+                    f"{self.source}: the {name} has shape {noise.shape}, but k-space has {coils} coils; "
+                    "one row for each is needed"
+                )
         if not self.mask.any():
             raise DataError(f"{self.source}: the mask marks no column as sampled")
         finite = np.isfinite(self.data).all(axis=(1, 2, 3))
@@ -98,8 +123,9 @@ class KSpace:
 
     @property
     def acceleration(self) -> float:
-        """Columns per sampled column: the effective acceleration."""
-        return float(self.mask.size / self.mask.sum())
+        """Columns that could be measured per sampled column: the effective acceleration, padding not counted."""
+        first, stop = self.measurable or (0, self.mask.size)
+        return float((stop - first) / self.mask.sum())
 
     def undersampled(self, mask: NDArray[Any]) -> KSpace:
         """Return a copy that keeps the columns of `mask` (W,) only; all of them must have been sampled."""
@@ -152,12 +178,15 @@ def _kind(file: Path) -> str:
     return f"unknown, first bytes {start[:8]!r}"
 
 
-def read_kspace(path: str | os.PathLike[str], *, slices: Sequence[int] | None = None) -> KSpace:
+def read_kspace(
+    path: str | os.PathLike[str], *, slices: SliceChoice = None, counters: Mapping[str, int] | None = None
+) -> KSpace:
     """Read k-space from a file in the fastMRI layout or in ISMRMRD, told apart by content, never by name.
 
     Args:
         path: an HDF5 file with `kspace` (fastMRI) or with a group that holds `xml` and `data` (ISMRMRD).
-        slices: indices of the slices to keep, in this order; default all.
+        slices: the slices to keep, in this order; default all.
+        counters: which contrast, phase, repetition or set of an ISMRMRD file, by name.
 
     Readout oversampling is removed, and columns that the header marks as padding count as not sampled. Raises DataError
     for a missing, truncated or foreign file, a missing key, NaN or empty k-space and a mask of another size.
@@ -176,21 +205,23 @@ def read_kspace(path: str | os.PathLike[str], *, slices: Sequence[int] | None = 
     if "kspace" in keys:
         from skiagraph.data.fastmri import read_fastmri
 
+        if counters:
+            raise InputError(f"counters: found {dict(counters)}, but {file} is no ISMRMRD file: it has slices only")
         return read_fastmri(file, slices=slices)
     if groups:
         from skiagraph.data.raw_data import read_ismrmrd
 
-        return read_ismrmrd(file, group=groups[0], slices=slices)
+        return read_ismrmrd(file, group=groups[0], slices=slices, counters=counters)
     raise DataError(
         f"{file} has the keys {keys}; 'kspace' (fastMRI layout) or a group with 'xml' and 'data' (ISMRMRD) is needed"
     )
 
 
-def select_slices(count: int, slices: Sequence[int] | None, source: str) -> list[int]:
+def select_slices(count: int, slices: SliceChoice, source: str) -> list[int]:
     """Return valid slice indices; InputError names the range there is."""
     if slices is None:
         return list(range(count))
-    wanted = [int(index) for index in slices]
+    wanted = [int(index) for index in (slices(count) if callable(slices) else slices)]
     wrong = [index for index in wanted if not 0 <= index < count]
     if wrong or not wanted:
         raise InputError(f"slices are {wanted}; {source} has slices 0 to {count - 1}")

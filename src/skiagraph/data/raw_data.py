@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,94 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skiagraph.data.encoding import Encoding, build_header, parse_header, remove_oversampling
+from skiagraph.data.encoding import Encoding, build_header, remove_oversampling
 from skiagraph.data.files import existing_file, write_whole
-from skiagraph.data.kspace import KSpace, select_slices
+from skiagraph.data.kspace import KSpace, SliceChoice, select_slices
+from skiagraph.data.raw_lines import PlacedLines, SortedLines, noise_samples, place_lines, read_lines, sort_lines
 from skiagraph.errors import DataError
 
 __all__ = ["read_ismrmrd", "write_ismrmrd"]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-
-
-def _read_lines(file: Path, group: str) -> tuple[Encoding, list[Any]]:
-    """Return the header's encoding and every acquisition of the group."""
-    import ismrmrd
-
-    try:
-        with ismrmrd.File(str(file), "r") as content:
-            if group not in content:
-                raise DataError(f"{file} has no group {group!r}; it has {sorted(content.keys())}")
-            part = content[group]
-            keys = sorted(part._contents)
-            if "xml" not in keys or "data" not in keys:
-                raise DataError(f"{file}: the group {group!r} has the keys {keys}; ISMRMRD needs 'xml' and 'data'")
-            encoding = parse_header(part._contents["xml"][0], str(file))
-            lines = part.acquisitions[:]
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{file} is a truncated or damaged ISMRMRD file ({error}); copy or export it again") from error
-    return encoding, lines
-
-
-def _sort(lines: list[Any], file: Path) -> tuple[list[Any], list[Any]]:
-    """Part imaging and calibration lines from noise lines; navigators and corrections are left out."""
-    import ismrmrd
-
-    ignored = (
-        ismrmrd.ACQ_IS_NAVIGATION_DATA,
-        ismrmrd.ACQ_IS_PHASECORR_DATA,
-        ismrmrd.ACQ_IS_HPFEEDBACK_DATA,
-        ismrmrd.ACQ_IS_DUMMYSCAN_DATA,
-        ismrmrd.ACQ_IS_RTFEEDBACK_DATA,
-        ismrmrd.ACQ_IS_SURFACECOILCORRECTIONSCAN_DATA,
-    )
-    noise = [line for line in lines if line.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)]
-    imaging = [
-        line
-        for line in lines
-        if not line.is_flag_set(ismrmrd.ACQ_IS_NOISE_MEASUREMENT)
-        and not any(line.is_flag_set(flag) for flag in ignored)
-    ]
-    if not imaging:
-        raise DataError(f"{file}: none of the {len(lines)} acquisitions is an imaging line")
-    if any(line.is_flag_set(ismrmrd.ACQ_IS_REVERSE) for line in imaging):
-        raise DataError(
-            f"{file}: lines are marked as reversed (echo-planar); only line-by-line Cartesian scans are read"
-        )
-    for name in ("kspace_encode_step_2", "contrast", "phase", "repetition", "set"):
-        values = sorted({int(getattr(line.idx, name)) for line in imaging})
-        if len(values) > 1:
-            raise DataError(f"{file}: {name} takes the values {values}; one two-dimensional image per slice is read")
-    return imaging, noise
-
-
-def _place(
-    imaging: list[Any], encoding: Encoding, order: list[int], file: Path
-) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
-    """Put lines into (S, coils, H, W), averaging repeated ones; return it and the (S, W) sampled columns."""
-    coils = int(imaging[0].active_channels)
-    height, width = encoding.encoded[0], encoding.encoded[1]
-    data = np.zeros((len(order), coils, height, width), dtype=np.complex64)
-    counts = np.zeros((len(order), width), dtype=np.int64)
-    where = {number: position for position, number in enumerate(order)}
-    for line in imaging:
-        if int(line.idx.slice) not in where:
-            continue
-        if int(line.active_channels) != coils:
-            raise DataError(f"{file}: lines have {coils} and {int(line.active_channels)} coils; one count is needed")
-        row = height // 2 - int(line.center_sample) + int(line.discard_pre)
-        column = int(line.idx.kspace_encode_step_1) - encoding.centre + width // 2
-        samples = line.data[:, int(line.discard_pre) : line.data.shape[1] - int(line.discard_post)]
-        if row < 0 or row + samples.shape[1] > height or not 0 <= column < width:
-            raise DataError(
-                f"{file}: a line of {samples.shape[1]} samples (centre {int(line.center_sample)}) at step "
-                f"{int(line.idx.kspace_encode_step_1)} does not fit the header's matrix {height}x{width}"
-            )
-        slot = where[int(line.idx.slice)]
-        data[slot, :, row : row + samples.shape[1], column] += samples
-        counts[slot, column] += 1
-    data /= np.maximum(counts, 1)[:, None, None, :].astype(np.float32)
-    return data, counts > 0
 
 
 def _affine(imaging: list[Any], order: list[int], spacing: tuple[float, float, float], shape: tuple[int, int]) -> Any:
@@ -122,41 +43,94 @@ def _affine(imaging: list[Any], order: list[int], spacing: tuple[float, float, f
 
 
 def read_ismrmrd(
-    path: str | os.PathLike[str], *, group: str = "dataset", slices: Sequence[int] | None = None
+    path: str | os.PathLike[str],
+    *,
+    group: str = "dataset",
+    slices: SliceChoice = None,
+    counters: Mapping[str, int] | None = None,
 ) -> KSpace:
     """Read a two-dimensional Cartesian ISMRMRD scan: lines placed by their counters, averages averaged.
 
-    Noise lines become `noise_scan`; readout oversampling is removed; the affine comes from the lines' positions and
-    directions (patient axes left, posterior, superior in the file). Refused, naming what was found: other
-    trajectories, several partitions, contrasts, phases, repetitions or sets, echo-planar lines, and slices with
-    different sampled columns.
+    Readout oversampling is removed in the image domain; steps that the header does not count are padding; calibration
+    lines fill gaps of the image where they belong to the same scan, and are kept apart where the header calls them
+    separate. Noise lines (else the scatter of repeated lines) become `noise_scan`. The affine comes from the lines'
+    positions and directions (patient axes left, posterior, superior in the file).
+
+    Refused, naming what was found: other trajectories, several partitions, echo-planar lines, slices with different
+    sampled columns, and several contrasts, phases, repetitions or sets unless `counters` chooses one.
     """
     file = existing_file(path, "an ISMRMRD file")
-    encoding, lines = _read_lines(file, group)
+    encoding, lines = read_lines(file, group)
     if encoding.trajectory != "cartesian":
         raise DataError(f"{file}: the trajectory is {encoding.trajectory!r}; only 'cartesian' is read")
-    imaging, noise = _sort(lines, file)
-    numbers = sorted({int(line.idx.slice) for line in imaging})
-    order = [numbers[index] for index in select_slices(len(numbers), slices, str(file))]
-    data, sampled = _place(imaging, encoding, order, file)
+    kinds = sort_lines(lines, counters or {}, file)
+    numbers = sorted({int(line.idx.slice) for line in kinds.imaging})
+    chosen = select_slices(len(numbers), slices, str(file))
+    order = [numbers[index] for index in chosen]
+    placed, calibration = _with_calibration(kinds, encoding, order, file)
+    sampled = placed.counts > 0
     if (sampled != sampled[0]).any():
         raise DataError(f"{file}: slices were sampled at different columns; read them one at a time with `slices`")
-    rows = data.shape[-2]
-    wanted = round(rows * encoding.image_mm[0] / encoding.encoded_mm[0])
-    kept = min(rows, wanted + wanted % 2)
-    spacing = (encoding.encoded_mm[0] / rows, encoding.encoded_mm[1] / data.shape[-1], encoding.image_mm[2])
-    affine = _affine(imaging, order, spacing, (kept, data.shape[-1]))
+    rows, columns = placed.data.shape[-2:]
+    kept = encoding.kept_rows(rows)
+    spacing = (encoding.encoded_mm[0] / rows, encoding.encoded_mm[1] / columns, encoding.image_mm[2])
+    affine = _affine(kinds.imaging, order, spacing, (kept, columns))
     gap = spacing[2] / max(1, encoding.image[2]) if affine is None else float(np.linalg.norm(affine[:3, 2]))
+    averages = placed.counts[:, sampled[0]]
     return KSpace(
-        data=remove_oversampling(data, kept) * sampled[0].astype(np.float32),
+        data=remove_oversampling(placed.data, kept) * sampled[0].astype(np.float32),
         mask=sampled[0],
         field_of_view_mm=(spacing[0] * kept, encoding.encoded_mm[1]),
         slice_spacing_mm=gap,
         affine=affine,
-        image_shape=(min(kept, encoding.image[0]), min(data.shape[-1], encoding.image[1])),
-        noise_scan=np.concatenate([line.data for line in noise], axis=1).astype(np.complex64) if noise else None,
+        image_shape=(min(kept, encoding.image[0]), encoding.image_columns(columns)),
+        noise_scan=noise_samples(kinds, encoding, int(averages.min())),
+        calibration=None if calibration is None else remove_oversampling(calibration, kept),
+        measurable=_measurable(encoding, sampled[0]),
+        slices=tuple(chosen),
+        notes=(*kinds.notes, *_notes(placed, averages)),
         source=file.name,
     )
+
+
+def _with_calibration(
+    kinds: SortedLines, encoding: Encoding, order: list[int], file: Path
+) -> tuple[PlacedLines, NDArray[np.complex64] | None]:
+    """Place the image's lines, and calibration lines in their gaps or, where they are a scan of their own, apart."""
+    placed = place_lines(kinds.imaging, encoding, order, file)
+    if not kinds.calibration:
+        return placed, None
+    extra = place_lines(kinds.calibration, encoding, order, file)
+    if extra.data.shape != placed.data.shape:
+        raise DataError(
+            f"{file}: calibration lines have {extra.data.shape[1]} coils, the image's {placed.data.shape[1]}; "
+            "one count is needed"
+        )
+    if encoding.separate_calibration:
+        return placed, extra.data
+    gaps = placed.counts == 0
+    data = np.where(gaps[:, None, None, :], extra.data, placed.data)
+    counts = np.where(gaps, extra.counts, placed.counts)
+    return PlacedLines(data, counts, placed.partial or extra.partial), None
+
+
+def _measurable(encoding: Encoding, sampled: NDArray[np.bool_]) -> tuple[int, int]:
+    """First and one-past-last column of the header's limits, and no less than what was sampled."""
+    first, stop = encoding.measured_columns(sampled.size)
+    where = np.flatnonzero(sampled)
+    return (min(first, int(where[0])), max(stop, int(where[-1]) + 1)) if where.size else (first, stop)
+
+
+def _notes(placed: PlacedLines, averages: NDArray[np.int64]) -> list[str]:
+    notes = []
+    if placed.partial:
+        notes.append("Lines don't span the whole readout (partial echo); the samples that are missing count as zero.")
+    if averages.min() != averages.max():
+        notes.append(
+            f"Lines were averaged {averages.min()} to {averages.max()} times; the noise of the least averaged is used "
+            "for all."
+        )
+    return notes
 
 
 def _line(data: NDArray[np.complex64], slot: int, column: int, geometry: dict[str, Any]) -> Any:

@@ -92,6 +92,21 @@ class Streams:
         part.restore(self.state()[chosen])
         return part
 
+    def padded(self, entries: Sequence[int] | Tensor, width: int) -> Streams:
+        """These very streams, for samples that were padded to `width` entries along axis 1 (coils, say).
+
+        `normal_like` of complex (B, width, ...) draws what each sample would draw without its padding, and gives zeros
+        in the padding; all other draws are as they were. Both share their generators.
+
+        Args:
+            entries: (B,) entries of each sample that are not padding.
+            width: size of axis 1 with the padding.
+        """
+        counts = tuple(int(count) for count in entries)
+        if len(counts) != len(self) or not all(0 <= count <= width for count in counts):
+            raise ValueError(f"entries: found {counts}; allowed {len(self)} numbers from 0 to the width, {width}.")
+        return self if all(count == width for count in counts) else _PaddedStreams(self, counts, width)
+
     def state(self) -> Tensor:
         """(B, n) uint8: where every stream stands; with the seeds, all that is needed to continue."""
         return torch.stack([generator.get_state() for generator in self._generators])
@@ -106,6 +121,24 @@ class Streams:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.seeds, str(self.device), self.portable, self.state())
+
+
+class _PaddedStreams(Streams):
+    """Streams that draw nothing for the padding of samples."""
+
+    def __init__(self, streams: Streams, entries: tuple[int, ...], width: int) -> None:
+        self.seeds, self.device, self.portable = streams.seeds, streams.device, streams.portable
+        self._generators, self._entries, self._width = streams._generators, entries, width
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        if not x.is_complex() or x.dim() < 2 or x.shape[1] != self._width:
+            return super().normal_like(x)
+        real = x.dtype.to_real()
+        drawn = torch.zeros(len(self), *x.shape[1:], 2, dtype=real, device=self.device)
+        for sample, generator, count in zip(drawn, self._generators, self._entries, strict=True):
+            shape = (count, *x.shape[2:], 2)
+            sample[:count] = torch.randn(shape, generator=generator, dtype=real, device=generator.device)
+        return torch.view_as_complex(drawn).to(x.device)
 
 
 def _rebuild(seeds: tuple[int, ...], device: str, portable: bool, state: Tensor) -> Streams:

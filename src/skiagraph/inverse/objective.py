@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from skiagraph.diffusion.objective import ObjectiveResult
 from skiagraph.diffusion.schedule import Schedule, expand_like
+from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.consistent import Anchors
+from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier
 from skiagraph.physics.masks import centre_columns
 from skiagraph.physics.operator import LinearOperator
@@ -185,6 +187,9 @@ class MeasurementObjective:
     def __call__(self, network: nn.Module, batch: dict[str, Tensor], streams: Draws) -> ObjectiveResult:
         """Loss of each item of a batch; draws only from `streams`."""
         kspace, mask, maps, level = batch["kspace"], batch["mask"], batch["maps"], batch["noise"]
+        coils = present_coils(maps).clamp(min=1)
+        if isinstance(streams, Streams):  # coils of padding draw nothing, so that they change nothing
+            streams = streams.padded(coils, kspace.shape[1])
         if self.flips:
             kspace, mask, maps = vary(kspace, mask, maps, streams)
         if self.rows is not None and self.rows < kspace.shape[-2]:
@@ -205,7 +210,7 @@ class MeasurementObjective:
         estimate = network(q, rho, parts.noisy, maps, Anchors(kspace, parts.anchor, level.clamp(min=1e-4)))
         judged = mask - parts.anchor
         error = judged * (kspace - CoilFourier(maps).forward(estimate.image))
-        count = 2 * kspace.shape[1] * kspace.shape[2] * judged.flatten(1).sum(1).clamp(min=1)
+        count = 2 * coils * kspace.shape[2] * judged.flatten(1).sum(1).clamp(min=1)
         squared = torch.view_as_real(error).square().flatten(1).sum(1) / count
         hidden = parts.hidden.flatten(1).any(1).long()
         log_error = estimate.log_error.gather(1, hidden[:, None])[:, 0]

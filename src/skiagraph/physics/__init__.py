@@ -8,7 +8,10 @@ from skiagraph.physics.coils import (
     combine,
     compress,
     compression_matrix,
+    kept_energy,
     normalise_maps,
+    pad_coils,
+    present_coils,
     root_sum_of_squares,
 )
 from skiagraph.physics.fourier import (
@@ -46,9 +49,12 @@ __all__ = [
     "cubic_matrix",
     "gaussian_kernel",
     "inner_product",
+    "kept_energy",
     "motion_kernel",
     "nearest_upsample",
     "normalise_maps",
+    "pad_coils",
+    "present_coils",
     "root_sum_of_squares",
     "to_complex",
     "to_real",

@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["check_normalised", "combine", "compress", "compression_matrix", "normalise_maps", "root_sum_of_squares"]
+__all__ = [
+    "check_normalised",
+    "combine",
+    "compress",
+    "compression_matrix",
+    "kept_energy",
+    "normalise_maps",
+    "pad_coils",
+    "present_coils",
+    "root_sum_of_squares",
+]
 
 
 def root_sum_of_squares(coils: Tensor) -> Tensor:
@@ -89,6 +99,33 @@ def compress(kspace: Tensor, matrix: Tensor) -> Tensor:
             "allowed is (B or 1, virtual coils, physical coils), see compression_matrix."
         )
     return (matrix @ kspace.flatten(2)).reshape(kspace.shape[0], matrix.shape[1], *kspace.shape[2:])
+
+
+def kept_energy(calibration: Tensor, matrix: Tensor) -> Tensor:
+    """(B,) share of the energy of a measurement (B, physical coils, ...) that a compression matrix keeps, 0 to 1."""
+    compressed = compress(calibration, matrix)
+    sizes = [value.abs().square().flatten(1).sum(1) for value in (compressed, calibration)]
+    return sizes[0] / sizes[1].clamp(min=torch.finfo(sizes[1].dtype).tiny)
+
+
+def pad_coils(coils: Tensor, count: int) -> Tensor:
+    """(B, coils, ...) -> (B, count, ...): coils of zeros behind the real ones.
+
+    Coils whose maps and k-space are zero change no operator of this library: what they receive is T x = 0 = y.
+    """
+    missing = count - coils.shape[1]
+    if missing < 0:
+        raise ValueError(f"count: found {count} for {coils.shape[1]} coils; allowed at least as many as there are.")
+    if missing == 0:
+        return coils
+    return torch.cat([coils, coils.new_zeros(coils.shape[0], missing, *coils.shape[2:])], 1)
+
+
+def present_coils(maps: Tensor) -> Tensor:
+    """(B,) int64: coils of each sample up to the last whose map is not all zero; what follows is padding."""
+    _check(maps)
+    present = (maps != 0).flatten(2).any(2)
+    return (present * torch.arange(1, maps.shape[1] + 1, device=maps.device)).amax(1)
 
 
 def _check(maps: Tensor) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skiagraph.inverse.consistent import ConsistentNetwork
+from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier, to_real
 from skiagraph.physics.masks import centre_columns
 from skiagraph.tasks.reconstruct.posterior import SamplerSettings, conditional_mean, posterior_samples, slice_seeds
@@ -62,7 +63,7 @@ def calibrate_spread(
     names = [f"calibration/{index}" for index in range(len(scan))]
     means = conditional_mean(network, reduced)
     samples = posterior_samples(network, reduced, settings, slice_seeds(seed, names, settings.samples))
-    count = settings.samples
+    count, coils = settings.samples, present_coils(scan.maps).tolist()
     error = predicted = noise = 0.0
     for index in range(len(scan)):
         operator = CoilFourier(scan.maps[index : index + 1].expand(count, -1, -1, -1))
@@ -71,7 +72,7 @@ def calibrate_spread(
         centre = hidden[index] * CoilFourier(scan.maps[index : index + 1]).forward(to_real(means[index : index + 1]))
         error += float((centre[0] - measured).abs().square().sum())
         predicted += float((lines - lines.mean(0)).abs().square().sum()) / (count - 1)
-        noise += 2 * float(scan.noise[index]) ** 2 * float(hidden[index].sum()) * measured[..., 0].numel()
+        noise += 2 * float(scan.noise[index]) ** 2 * float(hidden[index].sum()) * coils[index] * measured.shape[-2]
     if predicted == 0:  # no line beyond the innermost to compare on
         return Spread(1.0, len(scan), int(hidden.sum()))
     factor = max((error - noise) / predicted, 0.0) ** 0.5

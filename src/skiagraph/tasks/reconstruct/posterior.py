@@ -21,6 +21,7 @@ from skiagraph.inverse.measurement_score import MeasurementScore, ViewSource
 from skiagraph.inverse.mixing import DDNMMixing
 from skiagraph.inverse.objective import mirror
 from skiagraph.inverse.reference import ReferenceMeasurementScore
+from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier, to_complex
 from skiagraph.physics.masks import RandomColumns, ReferenceColumnSchedule
 from skiagraph.physics.selection import PixelMask
@@ -182,7 +183,7 @@ def posterior_samples(
 
 
 def _sample(network: ConsistentNetwork, scan: PreparedScan, settings: SamplerSettings, seeds: list[int]) -> Tensor:
-    streams = Streams(seeds, device=str(scan.kspace.device))
+    streams = Streams(seeds, device=str(scan.kspace.device)).padded(present_coils(scan.maps), scan.kspace.shape[1])
     schedule, grid, rule, anchors = _plan(scan, settings)
     denoiser = ConsistentDenoiser(network, schedule, scan.maps, anchors)
     times = grid(schedule)

@@ -8,10 +8,15 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from skiagraph.errors import DataError, InputError
+from skiagraph.physics.coils import pad_coils
 from skiagraph.physics.fourier import CoilFourier, to_complex
 from skiagraph.physics.masks import centre_columns
 
-__all__ = ["PreparedScan", "calibration_lines", "estimate_noise", "normalisation", "prepare_slices"]
+__all__ = ["LEAST_NOISE", "PreparedScan", "calibration_lines", "estimate_noise", "normalisation", "prepare_slices"]
+
+LEAST_NOISE = 1e-4
+"""Smallest noise level in normalised units that a method is told: the data steps divide by its square."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +48,22 @@ class PreparedScan:
 
     @staticmethod
     def join(scans: Sequence[PreparedScan]) -> PreparedScan:
-        """Slices of several scans of one matrix size and coil count, one after another."""
-        values = {f.name: torch.cat([getattr(scan, f.name) for scan in scans]) for f in fields(PreparedScan)}
+        """Slices of several scans of one matrix size, one after another.
+
+        Scans of fewer coils get coils of zeros behind their own, which change no result: T x and y are zero there, and
+        the streams of samples and of training draw no noise for them (see `Streams.padded`).
+        """
+        sizes = sorted({tuple(scan.kspace.shape[-2:]) for scan in scans})
+        if len(sizes) > 1:
+            raise InputError(f"scans have the matrices {sizes}; slices of one matrix can be joined")
+        most = max(scan.kspace.shape[1] for scan in scans)
+        padded = {"kspace", "maps"}
+        values = {
+            f.name: torch.cat(
+                [pad_coils(getattr(s, f.name), most) if f.name in padded else getattr(s, f.name) for s in scans]
+            )
+            for f in fields(PreparedScan)
+        }
         return PreparedScan(**values)
 
     def batch(self, indices: Tensor) -> dict[str, Tensor]:
@@ -99,22 +118,47 @@ def normalisation(kspace: Tensor, maps: Tensor, centre: int) -> Tensor:
     return torch.quantile(low.flatten(1), 0.99, dim=1)
 
 
-def prepare_slices(kspace: Tensor, mask: Tensor, maps: Tensor, noise: Tensor | None = None) -> PreparedScan:
+def prepare_slices(
+    kspace: Tensor,
+    mask: Tensor,
+    maps: Tensor,
+    noise: Tensor | None = None,
+    *,
+    calibration: Tensor | None = None,
+) -> PreparedScan:
     """Normalise slices that share one mask.
 
     Args:
         kspace: (S, coils, H, W) complex, in file units.
         mask: (W,) real 0/1.
         maps: (S, coils, H, W) complex coil maps.
-        noise: (S,) known noise per part in file units; None estimates it from the corners of k-space.
+        noise: (S,) known noise per part in file units; None estimates it from the corners of k-space. The level that
+            methods are told is at least `LEAST_NOISE` of the unit.
+        calibration: (S, coils, H, W) complex, calibration lines of a scan of their own, where `kspace` has none;
+            brought to the intensity of `kspace` on the lines that both hold.
     """
     slices = kspace.shape[0]
     lines = mask.to(torch.float32).reshape(1, 1, 1, -1).expand(slices, 1, 1, -1)
     kspace = (kspace * lines).to(torch.complex64)
     maps = maps.to(torch.complex64)
-    centre = calibration_lines(mask)
-    scale = normalisation(kspace, maps, centre)
+    if calibration is None:
+        centre = calibration_lines(mask)
+        scale = normalisation(kspace, maps, centre)
+    else:
+        centre = calibration_lines((calibration != 0).flatten(0, 2).any(0))
+        scale = normalisation(calibration * _intensity(kspace, calibration), maps, centre)
+    if not bool((scale > 0).all()):
+        raise DataError(
+            "the calibration lines' image is zero where the coil maps are not; maps and scan don't belong together"
+        )
     level = estimate_noise(kspace, lines) if noise is None else noise.to(torch.float32)
     kspace = kspace / scale[:, None, None, None]
     count = torch.full((slices,), centre)
-    return PreparedScan(kspace, lines.contiguous(), maps, level / scale, scale, count)
+    return PreparedScan(kspace, lines.contiguous(), maps, (level / scale).clamp(min=LEAST_NOISE), scale, count)
+
+
+def _intensity(kspace: Tensor, calibration: Tensor) -> Tensor:
+    """Factor (S, 1, 1, 1) from the calibration scan's intensity to the image's, on the columns that both hold."""
+    both = (kspace != 0) & (calibration != 0)
+    sizes = [(value * both).abs().square().flatten(1).sum(1).sqrt() for value in (kspace, calibration)]
+    return torch.where(sizes[1] > 0, sizes[0] / sizes[1].clamp(min=1e-30), 1.0)[:, None, None, None]
