@@ -12,12 +12,10 @@ from typing import ClassVar, Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
-from skiagraph.diffusion.denoiser import Condition, Denoiser, Prediction
-from skiagraph.diffusion.grid import Grid, Uniform
-from skiagraph.diffusion.reverse import ReverseStep, reverse_step
-from skiagraph.diffusion.rules.flow import is_clean, needed
-from skiagraph.diffusion.schedule import DiscreteTable, Schedule, expand_like
-from skiagraph.diffusion.streams import Streams
+from skiagraph.diffusion.denoiser import Condition, Prediction
+from skiagraph.diffusion.reverse import reverse_step
+from skiagraph.diffusion.rules.solver import Leg, Solver
+from skiagraph.diffusion.schedule import DiscreteTable, expand_like, remembered
 
 __all__ = ["DDPM", "MeanDrift", "Variance"]
 
@@ -33,7 +31,7 @@ class MeanDrift(Protocol):
 
 
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(Solver):
     """x_s ~ N(mean + v g, v): mean of q(x_s | x_t, x0), v a chosen variance, g an optional drift.
 
     The drift is how guided-diffusion guides ancestral sampling. It is not the shift of x0 that guidance wrappers make,
@@ -52,44 +50,42 @@ class DDPM:
     final_noise: bool = False
 
     order: ClassVar[int] = 1
-    evaluations_per_step: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.variance not in get_args(Variance):
             raise ValueError(f"variance: found {self.variance!r}; allowed {', '.join(map(repr, get_args(Variance)))}.")
 
-    def preferred_grid(self, steps: int) -> Grid:
-        """`Uniform`; for learned variances the respaced table's `Levels`."""
-        return Uniform(steps)
+    def refuse_ascent(self) -> None:
+        """An ancestral step only goes from noisy to clean."""
+        raise ValueError("s: found a time noisier than t; an ancestral step goes from noisy to clean.")
 
-    def __call__(
-        self, denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, cond: Condition, streams: Streams | None, carry: None
-    ) -> tuple[Tensor, Tensor, None]:
-        """One step from time t to a cleaner time s."""
-        schedule = denoiser.schedule
-        prediction = denoiser(x, t, cond)
+    def advance(self, leg: Leg, carry: None) -> tuple[Tensor, Tensor, None]:
+        """One step."""
+        prediction = leg.denoiser(leg.x, leg.t, leg.cond)
         x0 = prediction.x0
-        step = reverse_step(schedule, t, s)
-        mean = expand_like(step.of_x0, x) * x0 + expand_like(step.of_x, x) * x
-        log_var = self._log_variance(schedule, prediction, step, t, s)
+        step = _posterior(leg.denoiser.schedule, float(leg.t), float(leg.s))
+        mean = expand_like(step.of_x0, x0) * x0 + expand_like(step.of_x, x0) * leg.x
+        log_var = self._log_variance(leg, prediction)
         if self.mean_drift is not None:
-            mean = mean + torch.exp(log_var) * self.mean_drift(x, t, x0, cond)
-        if is_clean(schedule, s) and not self.final_noise:
+            mean = mean + torch.exp(log_var) * self.mean_drift(leg.x, leg.t, x0, leg.cond)
+        if leg.there.is_clean and not self.final_noise:
             return mean, x0, None
-        noise = needed(streams, "DDPM draws noise at every step").normal_like(x)
-        return mean + torch.exp(0.5 * log_var) * noise, x0, None
+        return mean + torch.exp(0.5 * log_var) * leg.noise("DDPM draws noise at every step"), x0, None
 
-    def _log_variance(
-        self, schedule: Schedule, prediction: Prediction, step: ReverseStep, t: Tensor, s: Tensor
-    ) -> Tensor:
+    def _log_variance(self, leg: Leg, prediction: Prediction) -> Tensor:
+        schedule = leg.denoiser.schedule
         if self.variance != "learned":
-            large = self.variance == "large" and not is_clean(schedule, s)
+            step = _posterior(schedule, float(leg.t), float(leg.s))
+            large = self.variance == "large" and not leg.there.is_clean
             return expand_like(step.log_large if large else step.log_small, prediction.x0)
         if prediction.log_var is None:
             raise ValueError("variance: found 'learned', but the denoiser predicts none; allowed 'small' or 'large'.")
-        if not isinstance(schedule, DiscreteTable) or float(t) - float(s) != 1:
+        if not isinstance(schedule, DiscreteTable) or float(leg.t) - float(leg.s) != 1:
             raise ValueError(
-                f"variance: found 'learned' on a step from {float(t):g} to {float(s):g}; learned variances belong to "
-                "neighbouring levels. Respace the table and walk its Levels()."
+                f"variance: found 'learned' on a step from {float(leg.t):g} to {float(leg.s):g}; learned variances "
+                "belong to neighbouring levels. Respace the table and walk its Levels()."
             )
         return prediction.log_var
+
+
+_posterior = remembered(reverse_step)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from skiagraph.diffusion.denoiser import Condition, Denoiser
-from skiagraph.diffusion.grid import Grid, Karras, Uniform
-from skiagraph.diffusion.rules.flow import flow_step, is_clean, is_pure_noise, leave_clean_end, needed
-from skiagraph.diffusion.schedule import expand_like
-from skiagraph.diffusion.streams import Streams
+from skiagraph.diffusion.grid import Grid, Karras
+from skiagraph.diffusion.rules.solver import Leg, Solver
+from skiagraph.diffusion.schedule import noise_level
 
 __all__ = ["Churn", "Euler", "Heun"]
 
@@ -43,26 +40,35 @@ class Churn:
         if not 0 < self.inflation < math.inf:
             raise ValueError(f"inflation: found {self.inflation}; allowed a positive finite number.")
 
-    def __call__(self, denoiser: Denoiser, x: Tensor, t: Tensor, streams: Streams | None) -> tuple[Tensor, Tensor]:
-        """(state, time) after adding noise, or unchanged."""
-        schedule = denoiser.schedule
-        alpha, sigma = schedule(t)
-        rho = sigma / alpha
-        if self.gamma == 0 or not self.low <= float(rho) <= self.high:
-            return x, t
-        ceiling = torch.exp(-0.5 * schedule.log_snr(torch.tensor(schedule.span[0], dtype=torch.float64)))
-        raised = torch.minimum((1 + self.gamma) * rho, ceiling)
-        if not bool(raised > rho):
-            return x, t
-        noisier = schedule.time_of(-2 * torch.log(raised))
-        alpha_n, sigma_n = schedule(noisier)
-        fresh = self.inflation * (sigma_n**2 - (alpha_n * rho) ** 2).clamp(min=0).sqrt()
-        noise = needed(streams, f"churn with gamma = {self.gamma} draws noise").normal_like(x)
-        return expand_like(alpha_n / alpha, x) * x + expand_like(fresh, x) * noise, noisier
+    def __call__(self, leg: Leg) -> Leg:
+        """The step from a noisier state and time, or the step unchanged."""
+        schedule, here = leg.denoiser.schedule, leg.here
+        if self.gamma == 0 or not self.low <= here.rho <= self.high:
+            return leg
+        raised = min((1 + self.gamma) * here.rho, noise_level(schedule, schedule.span[0]).rho)
+        if not raised > here.rho:
+            return leg
+        t = schedule.time_of(-2 * math.log(raised))
+        noisier = noise_level(schedule, t)
+        fresh = self.inflation * math.sqrt(max(noisier.sigma**2 - (noisier.alpha * here.rho) ** 2, 0.0))
+        noise = leg.noise(f"churn with gamma = {self.gamma} draws noise")
+        return replace(leg, x=(noisier.alpha / here.alpha) * leg.x + fresh * noise, t=t, here=noisier)
+
+
+class _Churned(Solver):
+    """A solver that may add noise before its step."""
+
+    churn: Churn
+
+    def refuse_ascent(self) -> None:
+        """Without churn the walk may go from clean to noisy."""
+        if self.churn.gamma > 0:
+            found = f"found gamma = {self.churn.gamma} on a step from clean to noisy"
+            raise ValueError(f"churn: {found}; allowed 0 there (inversion).")
 
 
 @dataclass(frozen=True)
-class Euler:
+class Euler(_Churned):
     """u_s = u_t + (rho_s - rho_t) (u_t - x0) / rho_t, u = x / alpha, after optional churn.
 
     Without churn this equals DDIM with eta = 0.
@@ -74,25 +80,16 @@ class Euler:
     churn: Churn = Churn()
 
     order: ClassVar[int] = 1
-    evaluations_per_step: ClassVar[int] = 1
 
-    def preferred_grid(self, steps: int) -> Grid:
-        """`Uniform`, as for DDIM."""
-        return Uniform(steps)
-
-    def __call__(
-        self, denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, cond: Condition, streams: Streams | None, carry: None
-    ) -> tuple[Tensor, Tensor, None]:
-        """One step from time t to time s."""
-        if is_clean(denoiser.schedule, t):
-            return *leave_clean_end(denoiser, x, t, s, cond), None
-        x, t = _churned(self.churn, denoiser, x, t, s, streams)
-        x0 = denoiser(x, t, cond).x0
-        return flow_step(denoiser.schedule, x, x0, t, s), x0, None
+    def advance(self, leg: Leg, carry: None) -> tuple[Tensor, Tensor, None]:
+        """One step."""
+        leg = self.churn(leg)
+        x0 = leg.estimate()
+        return leg.flow(x0), x0, None
 
 
 @dataclass(frozen=True)
-class Heun:
+class Heun(_Churned):
     """Euler's step, then the trapezoid of the slopes at both ends: second order, two evaluations (Karras et al. 2022).
 
         d = (u_t - x0(t)) / rho_t,  d' = (u' - x0(s)) / rho_s at Euler's u',  u_s = u_t + (rho_s - rho_t) (d + d') / 2
@@ -112,31 +109,15 @@ class Heun:
         """`Karras`: dense towards the clean end, where Euler's last step must be short."""
         return Karras(steps)
 
-    def __call__(
-        self, denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, cond: Condition, streams: Streams | None, carry: None
-    ) -> tuple[Tensor, Tensor, None]:
-        """One step from time t to time s."""
-        schedule = denoiser.schedule
-        if is_clean(schedule, t):
-            return *leave_clean_end(denoiser, x, t, s, cond), None
-        x, t = _churned(self.churn, denoiser, x, t, s, streams)
-        x0 = denoiser(x, t, cond).x0
-        guess = flow_step(schedule, x, x0, t, s)
-        if is_clean(schedule, s) or is_pure_noise(schedule, t):
+    def advance(self, leg: Leg, carry: None) -> tuple[Tensor, Tensor, None]:
+        """One step."""
+        leg = self.churn(leg)
+        here, there = leg.here, leg.there
+        x0 = leg.estimate()
+        guess = leg.flow(x0)
+        if there.is_clean or here.is_pure_noise:
             return guess, x0, None
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-        slope_t = (x - expand_like(alpha_t, x) * x0) / expand_like(sigma_t, x)
-        slope_s = (guess - expand_like(alpha_s, x) * denoiser(guess, s, cond).x0) / expand_like(sigma_s, x)
-        half = 0.5 * (sigma_s - alpha_s * sigma_t / alpha_t)  # alpha_s (rho_s - rho_t) / 2
-        return expand_like(alpha_s / alpha_t, x) * x + expand_like(half, x) * (slope_t + slope_s), x0, None
-
-
-def _churned(
-    churn: Churn, denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, streams: Streams | None
-) -> tuple[Tensor, Tensor]:
-    schedule = denoiser.schedule
-    if churn.gamma > 0 and bool(schedule.log_snr(s) < schedule.log_snr(t)):
-        raise ValueError(
-            f"churn: found gamma = {churn.gamma} on a step from clean to noisy; allowed 0 there (inversion)."
-        )
-    return churn(denoiser, x, t, streams)
+        slope_t = (leg.x - here.alpha * x0) / here.sigma
+        slope_s = (guess - there.alpha * replace(leg, x=guess, t=leg.s).estimate()) / there.sigma
+        half = 0.5 * (there.sigma - there.alpha * here.sigma / here.alpha)  # alpha_s (rho_s - rho_t) / 2
+        return (there.alpha / here.alpha) * leg.x + half * (slope_t + slope_s), x0, None

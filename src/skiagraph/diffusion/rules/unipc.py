@@ -13,41 +13,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from skiagraph.diffusion.denoiser import Condition, Denoiser
 from skiagraph.diffusion.grid import Grid, LogSNR
-from skiagraph.diffusion.rules.flow import flow_step, is_clean, is_pure_noise, leave_clean_end
-from skiagraph.diffusion.schedule import expand_like
-from skiagraph.diffusion.streams import Streams
+from skiagraph.diffusion.rules.solver import Leg, Solver
+from skiagraph.diffusion.schedule import NoiseLevel
 
 __all__ = ["History", "UniPC", "exponential_weights"]
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What UniPC remembers: the corrected state its last step began from; estimates and times, newest first."""
+    """What UniPC remembers: the corrected state its last step began from; estimates and levels, newest first."""
 
     state: Tensor
     estimates: tuple[Tensor, ...]
-    times: tuple[Tensor, ...]
+    levels: tuple[NoiseLevel, ...]
 
 
-def exponential_weights(step: float, places: Sequence[float]) -> list[float]:
+def exponential_weights(step: float, places: Sequence[float]) -> tuple[float, ...]:
     """w_k of the module's equation, float64.
 
     Args:
         step: h, not 0.
         places: where x0 is known, as tau / h; all different (0 is the step's beginning, 1 its end).
     """
-    nodes = torch.tensor(list(places), dtype=torch.float64)
+    return _weights(step, tuple(places))
+
+
+@lru_cache(maxsize=4096)
+def _weights(step: float, places: tuple[float, ...]) -> tuple[float, ...]:
+    nodes = torch.tensor(places, dtype=torch.float64)
     powers = torch.arange(len(places))
     moments = torch.tensor([_moment(step, int(i)) for i in powers], dtype=torch.float64)
-    weights: list[float] = torch.linalg.solve(nodes[None, :] ** powers[:, None], moments).tolist()
-    return weights
+    return tuple(torch.linalg.solve(nodes[None, :] ** powers[:, None], moments).tolist())
 
 
 def _moment(step: float, power: int) -> float:
@@ -62,7 +64,7 @@ def _moment(step: float, power: int) -> float:
 
 
 @dataclass(frozen=True)
-class UniPC:
+class UniPC(Solver):
     """Predictor of order p and corrector of order p + 1, one evaluation a step; converges with order p + 1.
 
     The first steps use the values there are. The step to the clean end takes x0. The last step is not corrected, as
@@ -77,8 +79,6 @@ class UniPC:
 
     predictor_order: int = 2
 
-    evaluations_per_step: ClassVar[int] = 1
-
     def __post_init__(self) -> None:
         if self.predictor_order not in (1, 2, 3):
             raise ValueError(f"predictor_order: found {self.predictor_order}; allowed 1, 2 or 3.")
@@ -92,43 +92,29 @@ class UniPC:
         """`LogSNR`: the solver's own variable."""
         return LogSNR(steps)
 
-    def __call__(
-        self,
-        denoiser: Denoiser,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        cond: Condition,
-        streams: Streams | None,
-        carry: History | None,
-    ) -> tuple[Tensor, Tensor, History | None]:
-        """One step from time t to time s."""
-        if is_clean(denoiser.schedule, t):
-            return *leave_clean_end(denoiser, x, t, s, cond), None
-        x0 = denoiser(x, t, cond).x0
-        if is_pure_noise(denoiser.schedule, t):
-            return flow_step(denoiser.schedule, x, x0, t, s), x0, None
-        estimates, times = [x0], [t]
+    def advance(self, leg: Leg, carry: History | None) -> tuple[Tensor, Tensor, History | None]:
+        """One step."""
+        x, x0 = leg.x, leg.estimate()
+        if leg.here.is_pure_noise:
+            return leg.flow(x0), x0, None
+        estimates: tuple[Tensor, ...] = (x0,)
+        levels: tuple[NoiseLevel, ...] = (leg.here,)
         if carry is not None:
-            known = (x0, *carry.estimates), (t, *carry.times)
-            x = _step(denoiser, carry.state, carry.times[0], t, *known)
-            estimates += carry.estimates
-            times += carry.times
-        history = History(x, tuple(estimates[: self.predictor_order]), tuple(times[: self.predictor_order]))
-        if is_clean(denoiser.schedule, s):
-            return expand_like(denoiser.schedule(s)[0], x) * x0, x0, history
-        return _step(denoiser, x, t, s, history.estimates, history.times), x0, history
+            estimates, levels = estimates + carry.estimates, levels + carry.levels
+            x = _step(carry.state, carry.levels[0], leg.here, estimates, levels)
+        history = History(x, estimates[: self.predictor_order], levels[: self.predictor_order])
+        if leg.there.is_clean:
+            return leg.there.alpha * x0, x0, history
+        return _step(x, leg.here, leg.there, history.estimates, history.levels), x0, history
 
 
 def _step(
-    denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, estimates: Sequence[Tensor], times: Sequence[Tensor]
+    x: Tensor, here: NoiseLevel, there: NoiseLevel, estimates: Sequence[Tensor], levels: Sequence[NoiseLevel]
 ) -> Tensor:
-    """From t to s with x0 known at `times`."""
-    schedule = denoiser.schedule
-    (_, sigma_t), (alpha_s, sigma_s) = schedule(t), schedule(s)
-    here, there = (0.5 * float(schedule.log_snr(time)) for time in (t, s))
-    places = [(0.5 * float(schedule.log_snr(time)) - here) / (there - here) for time in times]
-    result = expand_like(sigma_s / sigma_t, x) * x
-    for weight, estimate in zip(exponential_weights(there - here, places), estimates, strict=True):
-        result = result + expand_like(alpha_s * weight, x) * estimate
+    """The state at `there` from that at `here`, with x0 known at `levels`."""
+    step = there.half_log_snr - here.half_log_snr
+    places = [(level.half_log_snr - here.half_log_snr) / step for level in levels]
+    result = (there.sigma / here.sigma) * x
+    for weight, estimate in zip(exponential_weights(step, places), estimates, strict=True):
+        result = result + (there.alpha * weight) * estimate
     return result

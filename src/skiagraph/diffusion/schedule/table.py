@@ -7,6 +7,7 @@ References: Ho et al. 2020 (arXiv 2006.11239); Nichol and Dhariwal 2021 (2102.09
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise, repeat
@@ -19,7 +20,7 @@ from skiagraph.diffusion.schedule.interface import as_time
 __all__ = ["DiscreteTable", "cosine_table", "linear_table"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DiscreteTable:
     """A table of abar_0 > abar_1 > ... > abar_{T-1}: alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t).
 
@@ -37,6 +38,7 @@ class DiscreteTable:
     original_steps: int = 0
     _ratios: Tensor = field(init=False, repr=False, compare=False)
     _places: Tensor = field(init=False, repr=False, compare=False)
+    _key: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         levels = tuple(float(value) for value in self.alpha_bar)
@@ -47,7 +49,9 @@ class DiscreteTable:
         ratios = torch.cat([torch.zeros(1, dtype=torch.float64), torch.sqrt((1 - table) / table)])
         places = torch.tensor([-1, *indices, max(total, indices[-1] + 1)], dtype=torch.float64)
         values = {"alpha_bar": levels, "indices": indices, "original_steps": total}
-        for name, value in (values | {"_ratios": ratios, "_places": places}).items():
+        # Walks look levels up by table, so tables must hash and compare in less than a step's time: as bytes.
+        key = struct.pack(f"<{len(levels)}d{len(indices)}qq", *levels, *indices, total)
+        for name, value in (values | {"_ratios": ratios, "_places": places, "_key": key}).items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -59,6 +63,12 @@ class DiscreteTable:
     def __len__(self) -> int:
         """T, the number of levels."""
         return len(self.alpha_bar)
+
+    def __eq__(self, other: object) -> bool:
+        return self._key == other._key if isinstance(other, DiscreteTable) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def __repr__(self) -> str:
         ends = f"{self.alpha_bar[0]:.6g} ... {self.alpha_bar[-1]:.6g}"
@@ -76,11 +86,13 @@ class DiscreteTable:
 
     def _checked(self, t: Tensor | float) -> Tensor:
         t = as_time(t)
-        if t.device.type == "cpu" and bool(((t < -1) | (t > len(self)) | t.isnan()).any()):
-            raise ValueError(
-                f"t: found values in [{float(t.min()):g}, {float(t.max()):g}]; allowed -1 (clean) to {len(self)} (pure "
-                f"noise) for a table of {len(self)} levels."
-            )
+        if t.device.type == "cpu" and t.numel() > 0:
+            low, high = (float(value) for value in t.aminmax())
+            if not (low >= -1 and high <= len(self)):  # also where one is not a number
+                raise ValueError(
+                    f"t: found values in [{low:g}, {high:g}]; allowed -1 (clean) to {len(self)} (pure noise) for a "
+                    f"table of {len(self)} levels."
+                )
         return t
 
     def _ratio(self, t: Tensor | float) -> Tensor:
