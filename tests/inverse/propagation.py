@@ -7,6 +7,7 @@ the released rule decides by value what was observed). The covariance follows wi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,8 +20,9 @@ from torch import Tensor
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Prediction
 from skiagraph.diffusion.schedule import DiscreteTable, linear_table
 from skiagraph.diffusion.streams import Streams
-from skiagraph.inverse.measurement_score import ScoreCarry
+from skiagraph.inverse.measurement_score import ScoreCarry, UncoveredWarning
 from skiagraph.inverse.reference import ReferenceCarry, ReferenceMeasurementScore
+from skiagraph.inverse.sequential import SequentialMeasurementScore
 
 __all__ = ["Law", "SharedMasks", "law"]
 
@@ -90,8 +92,8 @@ def law(
     """
     schedule = linear_table().respaced(f"ddim{steps}")
     probe = make_rule(source, torch.zeros(1, data, dtype=torch.float64))
-    sequential = isinstance(probe, ReferenceMeasurementScore)
-    gaussians = views + 1 if sequential else 1
+    sequential = isinstance(probe, ReferenceMeasurementScore | SequentialMeasurementScore)
+    gaussians = views + 1 if sequential else 2 if probe.corrector > 0 else 1
     inputs = 2 * SIZE + data + gaussians * SIZE
     base = torch.randn(inputs, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     points = torch.cat([base[None], base + torch.eye(inputs, dtype=torch.float64)]).repeat(sequences, 1)
@@ -104,7 +106,9 @@ def law(
     carry = _carry(rule, RecordedNoise(noise), estimate)
     for level in reversed(range(steps)):
         t = torch.tensor(float(level), dtype=torch.float64)
-        x, _, carry = rule(denoiser, state, t, t - 1, EMPTY, RecordedNoise(noise), carry)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UncoveredWarning)
+            x, _, carry = rule(denoiser, state, t, t - 1, EMPTY, RecordedNoise(noise), carry)
         out = torch.cat([x, carry.estimate], 1).reshape(sequences, inputs + 1, -1)
         columns = (out[:, 1:] - out[:, :1]).mT
         a, b, c = columns.split([2 * SIZE, data, gaussians * SIZE], -1)

@@ -8,42 +8,72 @@ one.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, PartialDenoiser, Prediction
 from skiagraph.diffusion.sampling import Rule
-from skiagraph.diffusion.schedule import Schedule
+from skiagraph.diffusion.schedule import Schedule, expand_like
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.data_consistency import DataStep
 from skiagraph.inverse.mixing import DDNMMixing
+from skiagraph.inverse.views import LevelViews, ViewSource, draw_views
 from skiagraph.physics.operator import LinearOperator
 
-__all__ = ["MeasurementScore", "ScoreCarry", "ViewSource"]
+__all__ = [
+    "MeasurementScore",
+    "ScoreCarry",
+    "UncoveredWarning",
+    "ViewSource",
+    "first_carry",
+    "is_final",
+    "warn_uncovered",
+]
 
 
-class ViewSource(Protocol):
-    """Draws a set of masks per sample, (B, w, 1, 1 or H, W); covering sets leave no coordinate at 0."""
-
-    def __call__(self, draws: Streams) -> Tensor:
-        """One set of w masks for each sample of `draws`."""
-        ...
+class UncoveredWarning(UserWarning):
+    """Some coordinates of a finished walk were not covered by any mask at some level."""
 
 
 @dataclass(frozen=True)
 class ScoreCarry:
     """What the rule remembers between steps: the streams of the masks, the last full estimate, the solver's memory.
 
-    `uncovered` counts, per sample, coordinates that no view covered so far (they keep their earlier estimate).
+    `uncovered` counts, per sample, coordinates that no view covered, over all levels so far (they keep their earlier
+    estimate); `previous` is the time of the level before, for rules that need it.
     """
 
     masks: Streams
     estimate: Tensor
     uncovered: Tensor
     solver: Any = None
+    previous: Tensor | None = None
+
+
+def first_carry(x: Tensor, streams: Streams) -> ScoreCarry:
+    """The memory at the start of a walk."""
+    counts = torch.zeros(len(streams), dtype=torch.long, device=x.device)
+    return ScoreCarry(streams.fork("masks"), torch.zeros_like(x), counts)
+
+
+def is_final(schedule: Schedule, s: Tensor) -> bool:
+    """Whether a step ends at the clean time."""
+    return float(s) == schedule.span[1]
+
+
+def warn_uncovered(missed: Tensor) -> None:
+    """Warn where coordinates were left out, with their number per sample summed over all levels."""
+    if bool(missed.any()):
+        warnings.warn(
+            f"views: {int((missed > 0).sum())} of {len(missed)} samples have coordinates that no mask covered at some "
+            f"level (up to {int(missed.max())} over all levels); they kept an earlier estimate. Draw covering sets.",
+            UncoveredWarning,
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)
@@ -54,27 +84,32 @@ class MeasurementScore:
     denoisers trained to fill in what they do not see); then the data step on z_hat; then the solver's step.
 
     Differs from the released rule: all views see the same z_t (no re-injection), a batch of any size, coverage read
-    from the masks and never from values.
+    from the masks and never from values. A walk that left coordinates out ends with an `UncoveredWarning`.
 
     Args:
         operator: T, image -> full measurement (coil-weighted Fourier transform, or identity for images).
-        views: source of covering masks.
+        views: source of covering masks, the same for all noise levels or chosen by them (`DensitySchedule`).
         solver: rule that takes the step; default the DDNM mixing with eta 0.85.
         data_step: data consistency on z_hat; None samples from the prior.
         average: "observed" or "full".
+        corrector: c >= 0: before each level a Langevin step of length h = c sigma_t^2 with a set of views of its own,
+            z + h (average of alpha_t T x0_hat - z) / sigma_t^2 + sqrt(2 h) n; 0 for none. Doubles the evaluations.
     """
 
     operator: LinearOperator
-    views: ViewSource
+    views: ViewSource | LevelViews
     solver: Rule = field(default_factory=DDNMMixing)
     data_step: DataStep | None = None
     average: Literal["observed", "full"] = "observed"
+    corrector: float = 0.0
 
     order: int = 1
 
     def __post_init__(self) -> None:
         if self.average not in ("observed", "full"):
             raise ValueError(f'average: found {self.average!r}; allowed are "observed" and "full".')
+        if not 0 <= self.corrector < 1:
+            raise ValueError(f"corrector: found {self.corrector}; allowed 0 (none) to below 1, such as 0.05.")
 
     def __call__(
         self,
@@ -89,12 +124,23 @@ class MeasurementScore:
         """One step of the full measurement x from time t to time s."""
         if streams is None:
             raise ValueError("streams: found None, but masks are drawn at every step; pass one stream per sample.")
-        if carry is None:
-            counts = torch.zeros(len(streams), dtype=torch.long, device=x.device)
-            carry = ScoreCarry(streams.fork("masks"), torch.zeros_like(x), counts)
-        full = _FullDenoiser(self, denoiser, carry, float(s) == denoiser.schedule.span[1])
+        carry = first_carry(x, streams) if carry is None else carry
+        full = _FullDenoiser(self, denoiser, carry, is_final(denoiser.schedule, s))
+        if self.corrector > 0:
+            x = self._correct(full, x, t, cond, streams)
         x_s, estimate, solver = self.solver(full, x, t, s, cond, streams, carry.solver)
-        return x_s, estimate, ScoreCarry(carry.masks, full.last, carry.uncovered + full.missed, solver)
+        missed = carry.uncovered + full.missed
+        if full.final:
+            warn_uncovered(missed)
+        return x_s, estimate, ScoreCarry(carry.masks, full.last, missed, solver, t)
+
+    def _correct(self, full: _FullDenoiser, x: Tensor, t: Tensor, cond: Condition, streams: Streams) -> Tensor:
+        """One Langevin step with the measurement score at the level t, on the coordinates that are covered."""
+        alpha, sigma = full.schedule(t)
+        average, cover = full.average(x, t, cond)
+        drift = self.corrector * (expand_like(alpha, x) * average - x)
+        noise = expand_like((2 * self.corrector) ** 0.5 * sigma, x) * streams.normal_like(x)
+        return torch.where(cover > 0, x + drift + noise, x)
 
 
 class _FullDenoiser:
@@ -110,19 +156,25 @@ class _FullDenoiser:
         return self.partial.schedule
 
     def __call__(self, x: Tensor, t: Tensor, cond: Condition = EMPTY) -> Prediction:
-        masks = self.rule.views(self.carry.masks).to(x.device)
-        items, views = masks.shape[:2]
-        flat = masks.flatten(0, 1)
-        images = self.partial(x.repeat_interleave(views, 0), t, flat, cond).x0
-        if self.rule.average == "full":
-            average = self.rule.operator.forward(images.reshape(items, views, *images.shape[1:]).mean(1))
-        else:
-            estimates = self.rule.operator.repeated(views).forward(images)
-            weights = flat.to(images.dtype)
-            total = (weights * estimates).reshape(items, views, *estimates.shape[1:]).sum(1)
-            cover = masks.sum(1).to(weights)
+        average, cover = self.average(x, t, cond)
+        if self.rule.average == "observed":
             self.missed = self.missed + (cover == 0).flatten(1).sum(1)
-            average = torch.where(cover > 0, total / cover.clamp(min=1), self.last)
+            average = torch.where(cover > 0, average, self.last)
         self.last = average
         step = self.rule.data_step
         return Prediction(average if step is None else step(average, self.schedule, t, final=self.final))
+
+    def average(self, x: Tensor, t: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
+        """Average over a fresh set of views (0 where none covers), and how many views cover each coordinate."""
+        alpha, sigma = self.schedule(t)
+        masks = draw_views(self.rule.views, self.carry.masks, float(sigma / alpha)).to(x.device)
+        items, views = masks.shape[:2]
+        flat = masks.flatten(0, 1)
+        images = self.partial(x.repeat_interleave(views, 0), t, flat, cond).x0
+        cover = masks.sum(1).to(images.dtype)
+        if self.rule.average == "full":
+            full = self.rule.operator.forward(images.reshape(items, views, *images.shape[1:]).mean(1))
+            return full, torch.ones_like(cover)
+        estimates = self.rule.operator.repeated(views).forward(images)
+        total = (flat.to(images.dtype) * estimates).reshape(items, views, *estimates.shape[1:]).sum(1)
+        return total / cover.clamp(min=1), cover
