@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from skiagraph.data.archives import Archive, Member
 
 __all__ = [
@@ -54,13 +56,9 @@ MRICRON = Archive(
         ),
     },
 )
-MRICRON_FINE = Archive(
-    "debian",
-    "mricron-data",
-    "1.2.20211006+dfsg-4",
-    16122652,
-    "d40aa0ed66cf89bf6cafa049ad3884703c9d975c2ee2737525b7196528df9d6f",
-    {
+MRICRON_FINE = replace(
+    MRICRON,
+    members={
         "image": Member(
             "usr/share/mricron/templates/ch2better.nii.gz",
             "a094f3ccf383c495c9569625bd0c06993fd4b02d2a8d9966da5fea7d7e530e8d",

@@ -7,7 +7,7 @@ is always an argument, because scores with different ranges cannot be compared.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from skiagraph.evaluation.arrays import check_range, real_array, same_shape, selected
 
@@ -24,9 +24,7 @@ def fit_scale(image: ArrayLike, truth: ArrayLike, mask: ArrayLike | None = None)
         truth: real, same shape.
         mask: broadcastable to the shape; only elements where it is not zero count.
     """
-    image, truth = real_array(image, "image"), real_array(truth, "truth")
-    same_shape(image, truth, ("image", "truth"))
-    chosen = selected(mask, truth.shape)
+    image, truth, chosen = _compared(image, truth, mask)
     energy = float((image[chosen] ** 2).sum())
     if energy == 0:
         raise ValueError("image: found zero everywhere that counts; no factor brings it near the truth.")
@@ -42,9 +40,8 @@ def psnr(image: ArrayLike, truth: ArrayLike, data_range: float, mask: ArrayLike 
         data_range: span of intensities, > 0; for magnitude images the maximum of the truth.
         mask: broadcastable to the shape; only elements where it is not zero count.
     """
-    image, truth = real_array(image, "image"), real_array(truth, "truth")
-    same_shape(image, truth, ("image", "truth"))
-    peak, chosen = check_range(data_range), selected(mask, truth.shape)
+    image, truth, chosen = _compared(image, truth, mask)
+    peak = check_range(data_range)
     error = float(((image - truth)[chosen] ** 2).mean())
     return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
 
@@ -57,9 +54,7 @@ def nmse(image: ArrayLike, truth: ArrayLike, mask: ArrayLike | None = None) -> f
         truth: real, same shape, not zero everywhere that counts.
         mask: broadcastable to the shape; only elements where it is not zero count.
     """
-    image, truth = real_array(image, "image"), real_array(truth, "truth")
-    same_shape(image, truth, ("image", "truth"))
-    chosen = selected(mask, truth.shape)
+    image, truth, chosen = _compared(image, truth, mask)
     energy = float((truth[chosen] ** 2).sum())
     if energy == 0:
         raise ValueError("truth: found zero everywhere that counts; a normalised error is undefined.")
@@ -82,11 +77,10 @@ def ssim(image: ArrayLike, truth: ArrayLike, data_range: float, mask: ArrayLike 
     """
     from skimage.metrics import structural_similarity
 
-    image, truth = real_array(image, "image"), real_array(truth, "truth")
-    same_shape(image, truth, ("image", "truth"))
+    image, truth, chosen = _compared(image, truth, mask)
     if truth.ndim != 2 or min(truth.shape) < 11:
         raise ValueError(f"truth: found shape {truth.shape}; allowed is one image (H, W), both at least 11 pixels.")
-    peak, chosen = check_range(data_range), selected(mask, truth.shape)
+    peak = check_range(data_range)
     _, scores = structural_similarity(
         image, truth, data_range=peak, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
     )
@@ -95,3 +89,12 @@ def ssim(image: ArrayLike, truth: ArrayLike, data_range: float, mask: ArrayLike 
     if not (chosen & inside).any():
         raise ValueError("mask: found no selected pixel at least 5 pixels from the border, where SSIM has no windows.")
     return float(scores[chosen & inside].mean())
+
+
+def _compared(
+    image: ArrayLike, truth: ArrayLike, mask: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Both as checked arrays of one shape, and where they count."""
+    image, truth = real_array(image, "image"), real_array(truth, "truth")
+    same_shape(image, truth, ("image", "truth"))
+    return image, truth, selected(mask, truth.shape)
