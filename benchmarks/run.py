@@ -32,7 +32,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repeats and small sizes: a check, not a measurement")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run; default: all")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="page to write; default: benchmarks/RESULTS.md")
+    parser.add_argument(
+        "--output", type=Path, help="page to write; default: benchmarks/RESULTS.md, and none for a part of the parts"
+    )
     parser.add_argument("--remark", default="", help="a sentence about this run to put on the page")
     return parser.parse_args()
 
@@ -89,6 +91,8 @@ def main(threads: int) -> int:
     facts["Load before and after"] = _shared(busy, load())
     if arguments.remark:
         facts["Remark"] = arguments.remark
-    write_results(arguments.output, facts, sections, omitted)
-    console.print(f"Written: {arguments.output}")
+    output = arguments.output or (RESULTS if set(arguments.only) == set(PARTS) and not arguments.quick else None)
+    if output is not None:
+        write_results(output, facts, sections, omitted)
+        console.print(f"Written: {output}")
     return int(failed)

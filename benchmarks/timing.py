@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Effort", "Row", "Section", "Spread", "race", "rows_of", "spread"]
+__all__ = ["Effort", "Row", "Section", "Spread", "race", "rows_of", "spread", "timed"]
 
 Action = Callable[[], object]
 
@@ -112,17 +112,18 @@ def race(
     for _ in range(rounds):
         shuffler.shuffle(order)
         for name in order:
-            measured[name].append(_measure(contestants[name], calls[name], synchronise))
+            measured[name].append(timed(contestants[name], calls[name], synchronise))
     return measured
 
 
 def _calls(action: Action, shortest: float, synchronise: Action) -> int:
-    _measure(action, 1, synchronise)
-    once = _measure(action, 1, synchronise)
+    timed(action, 1, synchronise)
+    once = timed(action, 1, synchronise)
     return max(1, round(shortest / max(once, 1e-7)))
 
 
-def _measure(action: Action, calls: int, synchronise: Action) -> float:
+def timed(action: Action, calls: int = 1, synchronise: Action = lambda: None) -> float:
+    """Seconds per call of an action, without garbage collection."""
     gc.collect()
     gc.disable()
     try:
