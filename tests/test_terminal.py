@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from skiagraph.terminal import plain, progress
+from skiagraph.terminal import plain, progress, show
 
 
 def test_values_become_json_types() -> None:
@@ -22,3 +23,30 @@ def test_progress_into_a_file_is_a_line_a_quarter(capsys: pytest.CaptureFixture[
         tell("writing", 0, 0)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"sampling: {done} of 100" for done in (0, 25, 50, 75, 100)] + ["writing"]
+
+
+class Outcome:
+    """A result with values of every kind."""
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "digest": "0123456789abcdef" * 8,
+            "learned_variance": True,
+            "settings": {"heads": 4, "head_channels": None},
+            "messages": ["One sentence.", "Another one."],
+            "notes": [],
+        }
+
+
+def test_results_are_shown_in_words_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    show(Outcome(), as_json=False)
+    shown = capsys.readouterr().out
+    assert "".join(shown.split()).startswith("digest" + "0123456789abcdef" * 8)
+    rows = [" ".join(line.split()) for line in shown.splitlines()]
+    assert rows[-5:] == [
+        "learned variance yes",
+        "settings heads 4",
+        "messages One sentence.",
+        "Another one.",
+        "notes -",
+    ]

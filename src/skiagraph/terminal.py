@@ -57,9 +57,24 @@ def show(result: CommandResult, *, as_json: bool) -> None:
         console.print(result)
         return
     table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in plain(result.record()).items():
-        table.add_row(name.replace("_", " "), value if isinstance(value, str) else json.dumps(value))
+        table.add_row(name.replace("_", " "), _words(value))
     console.print(table)
+
+
+def _words(value: Any) -> str:
+    """A value for a person: a list of texts line by line, names with their values in a row, nothing as a dash."""
+    if isinstance(value, list) and any(isinstance(item, str) for item in value):
+        return "\n".join(_words(item) for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_words(item)}" for name, item in value.items() if item is not None)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == []:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @contextmanager

@@ -69,6 +69,20 @@ def test_classes_and_learned_variance_are_recorded(tmp_path: Path) -> None:
     assert record.conditions == ["label"]
 
 
+def test_the_card_of_imported_weights_claims_nothing_and_counts_many_classes(tmp_path: Path) -> None:
+    path, _ = checkpoint(tmp_path, classes=1000)
+    folder = tmp_path / "prior"
+    assert main(["import-checkpoint", str(path), *ARGUMENTS, "--output", str(folder)]) == 0
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "- Classes: 1000: 0, 1, 2, ... 999\n" in card
+    assert "- Imported: what it was trained on is not recorded\n" in card
+    assert "- Steps of training, by the file's name: 50000\n" in card
+    assert "exponential average, decay 0.9999 a step" in card
+    assert "second half is probably a learned variance" not in card
+    for claim in ("full images", "(generated)", "Images seen", "null", "(defaults)"):
+        assert claim not in card
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -149,13 +149,19 @@ def _record(settings: ImportSettings, config: UNetConfig, notes: ImportNotes) ->
             "concatenated": settings.concatenated,
             "size": settings.size,
             "spacing_mm": settings.spacing_mm,
-            "data": {
-                "provenance": settings.source,
-                "sources": [{"name": notes.file, "licence": settings.licence, "sha256": notes.sha256}],
+            "data": {"provenance": settings.source},
+            "training": {
+                "objective": "not known",
+                "images_seen": 0,
+                "seeds": {},
+                "ema": {"kind": "none"},
+                "imported": True,
             },
-            "training": {"objective": "not known (imported)", "images_seen": 0, "seeds": {}, "ema": {"kind": "none"}},
             "licence": settings.licence,
-            "limits": ["Imported: what the weights were trained on, and for what, is known only as stated here."],
+            "limits": [
+                "Imported: what the weights were trained on, and for what, is known only as stated here.",
+                *notes.messages,
+            ],
             "extra": {
                 "import_settings": {**resolved(settings), "checkpoint": notes.file, "output": settings.output.name},
                 "import_messages": list(notes.messages),

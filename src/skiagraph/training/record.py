@@ -151,6 +151,7 @@ class TrainingRecord(_Record):
         commit: commit of the source tree, None outside a checkout.
         settings: the training settings.
         command: the command that repeats the run.
+        imported: the weights come from elsewhere; how they were trained is known only as their owner states it.
     """
 
     objective: str
@@ -161,6 +162,7 @@ class TrainingRecord(_Record):
     commit: str | None = None
     settings: Settings = {}
     command: str | None = None
+    imported: bool = False
 
 
 class PriorRecord(_Record):
