@@ -14,6 +14,7 @@ from skiagraph.physics.masks.columns import (
 )
 from skiagraph.physics.masks.draws import CoveringFamily, Draws, MaskFamily
 from skiagraph.physics.masks.planes import PoissonDisc2D, RadialOnGrid
+from skiagraph.physics.masks.profile import MaskDistance, MaskProfile, mask_distance, mask_profile
 from skiagraph.physics.masks.reference import CellMemory, ReferenceCellSchedule, ReferenceColumnSchedule
 from skiagraph.physics.masks.statistics import Coverage, coverage, effective_acceleration, uncovered
 
@@ -25,7 +26,9 @@ __all__ = [
     "Draws",
     "EquispacedColumns",
     "ExactColumns",
+    "MaskDistance",
     "MaskFamily",
+    "MaskProfile",
     "Pixels",
     "PoissonDisc2D",
     "RadialOnGrid",
@@ -38,6 +41,8 @@ __all__ = [
     "effective_acceleration",
     "exact_lines",
     "hole_mask",
+    "mask_distance",
+    "mask_profile",
     "nominal_lines",
     "uncovered",
 ]
