@@ -1,7 +1,6 @@
-"""The released sampler and the released loss, written down once more from the method page, in plain numpy.
+"""The released sampler and the losses, written down once more from the method page, in plain numpy.
 
-Sections 3 and 6.1, one item at a time, no batch, no library code: what `ReferenceMeasurementScore` and `reference_loss`
-are held against.
+Sections 3, 4 and 6.1, one item at a time, no library code: what the rules and the objectives are held against.
 """
 
 from __future__ import annotations
@@ -12,7 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Coils", "Images", "Problem", "loss", "sample", "scale_levels"]
+__all__ = [
+    "Coils",
+    "Images",
+    "Noise",
+    "Problem",
+    "default_noisy",
+    "denoised",
+    "loss",
+    "noise_time",
+    "reference_noisy",
+    "sample",
+    "scale_levels",
+]
 
 Array = NDArray[np.generic]
 Network = Callable[[Array, float], Array]
@@ -130,3 +141,101 @@ def loss(
     difference = (measurement - mask * space.forward(x0_hat)) / rho
     parts = [difference.real, difference.imag] if np.iscomplexobj(difference) else [difference]
     return float(np.mean([np.mean(part**2) for part in parts]))
+
+
+@dataclass
+class Noise:
+    """Constants of section 4: nu, tau_nu, abar_nu, kappa, w_sure, and the number that C H W is divided by."""
+
+    nu: float
+    tau: float
+    bar: float
+    kappa: float
+    weight: float
+    rate: float
+
+
+def noise_time(nu: float) -> tuple[float, float]:
+    """tau_nu and abar_nu: the nearest of 10^6 values of rho, interpolated over time in [0, 999]."""
+    bars = np.array(scale_levels(1))
+    times = np.linspace(0, 999, 1_000_000)
+    ratios = np.interp(times, np.arange(1000), np.sqrt((1 - bars) / bars))
+    nearest = int(np.argmin(np.abs(ratios - nu)))
+    return float(times[nearest]), float(1 / (1 + ratios[nearest] ** 2))
+
+
+def _parts(value: Array) -> Array:
+    return np.stack([value.real, value.imag]) if np.iscomplexobj(value) else value
+
+
+def reference_noisy(
+    network: Network,
+    spaces: Sequence[Images | Coils],
+    bar: float,
+    tau: float,
+    noise: Noise,
+    data: Sequence[tuple[Array, Array, Array, Array]],
+) -> list[float]:
+    """Section 4, `reference`, of a batch of (s, mask, n, b): main_b + w_sure L_sure / rho^2."""
+    rho, root = np.sqrt((1 - bar) / bar), np.sqrt(noise.bar)
+    m = spaces[0].adjoint(data[0][0]).size / noise.rate
+    first, misfit, divergence = [], 0.0, 0.0
+    for space, (s, mask, _, b) in zip(spaces, data, strict=True):
+        outputs = []
+        for v in (space.adjoint(mask * s), space.adjoint(mask * (root * s + noise.kappa * b))):
+            x1 = v / root - np.sqrt(1 / noise.bar - 1) * network(v, noise.tau)
+            outputs.append(mask * space.forward(x1))
+        first.append(outputs[0])
+        misfit += float(np.sum(_parts(outputs[0] - s) ** 2))
+        divergence += float(np.sum(_parts(b) * _parts(outputs[1] - outputs[0])))
+    count = len(data)
+    sure = misfit / (count * m) - noise.nu**2 + 2 * noise.nu**2 / (noise.kappa * m * count) * divergence
+    found = []
+    for space, (s, mask, n, _), y1 in zip(spaces, data, first, strict=True):
+        if rho > noise.nu:
+            u = space.adjoint(mask * np.sqrt(bar) * (s + np.sqrt(rho**2 - noise.nu**2) * n))
+            x0_hat = u / np.sqrt(bar) - rho * network(u, tau)
+            c = (rho**2 - noise.nu**2) / rho**2
+            error = s - mask * space.forward(c * (x0_hat - u) + u)
+        else:
+            u = space.adjoint(mask * np.sqrt(bar) * (y1 + rho * n))
+            error = y1 - mask * space.forward(u / np.sqrt(bar) - rho * network(u, tau))
+        found.append(float(np.mean(_parts(error) ** 2) / rho**2 + noise.weight * sure / rho**2))
+    return found
+
+
+def default_noisy(
+    network: Network,
+    space: Images | Coils,
+    bar: float,
+    tau: float,
+    noise: Noise,
+    data: tuple[Array, Array, Array, Array],
+    target: Array | None = None,
+) -> float:
+    """Section 4, `default`, of one item (s, mask, n, b), with the weight 1 / rho^2 on the squared error of x0_hat.
+
+    `target` holds y1 fixed where the gradient must not pass through it.
+    """
+    s, mask, n, b = data
+    rho = np.sqrt((1 - bar) / bar)
+    m = float(np.sum(np.broadcast_to(mask, s.shape))) * (2 if np.iscomplexobj(s) else 1)
+
+    y1, y2 = (denoised(network, space, noise, entry, mask) for entry in (s, s + noise.kappa * b))
+    sure = np.sum(_parts(y1 - s) ** 2) / m - noise.nu**2
+    sure += 2 * noise.nu**2 / (noise.kappa * m) * np.sum(_parts(b) * _parts(y2 - y1))
+    held = y1 if target is None else target
+    q = s + np.sqrt(rho**2 - noise.nu**2) * n if rho > noise.nu else held + rho * n
+    u = space.adjoint(mask * np.sqrt(bar) * q)
+    estimate = mask * space.forward(u / np.sqrt(bar) - rho * network(u, tau))
+    c = (rho**2 - noise.nu**2) / rho**2
+    error = s - (c * estimate + (1 - c) * mask * q) if rho > noise.nu else held - estimate
+    return float(np.sum(_parts(error) ** 2) / (m * rho**2) + noise.weight * sure)
+
+
+def denoised(network: Network, space: Images | Coils, noise: Noise, s: Array, mask: Array) -> Array:
+    """y1 of section 4.1, `default`."""
+    root = 1 / np.sqrt(1 + noise.nu**2)
+    v = space.adjoint(mask * root * s)
+    result: Array = mask * space.forward(v / root - noise.nu * network(v, noise.tau))
+    return result
