@@ -39,6 +39,7 @@ class Command:
 
 _TASKS = "skiagraph.tasks"
 _RECONSTRUCT = f"{_TASKS}.reconstruct"
+_RIVALS = f"{_RECONSTRUCT}.rivals"
 COMMANDS = (
     Command(
         "demo",
@@ -63,10 +64,43 @@ COMMANDS = (
         variant="reconstruction",
     ),
     Command(
+        "train",
+        "Train an unrolled reconstruction network from undersampled scans alone (SSDU).",
+        f"{_RIVALS}.settings:SSDUSettings",
+        f"{_RIVALS}.train:train_ssdu",
+        f"{_RIVALS}.train:expect_ssdu",
+        variant="ssdu",
+    ),
+    Command(
+        "train",
+        "Train a mask-conditional denoiser from undersampled scans alone (Ambient diffusion).",
+        f"{_RIVALS}.settings:AmbientSettings",
+        f"{_RIVALS}.train:train_ambient",
+        f"{_RIVALS}.train:expect_ambient",
+        variant="ambient",
+    ),
+    Command(
+        "train",
+        "Train an ordinary image prior from fully sampled scans (the clean-data oracle).",
+        f"{_RIVALS}.settings:ImagePriorSettings",
+        f"{_RIVALS}.train:train_image_prior",
+        f"{_RIVALS}.train:expect_image_prior",
+        variant="image-prior",
+    ),
+    Command(
         "evaluate",
         "Score a reconstruction file against a truth file.",
         f"{_TASKS}.evaluate:EvaluateSettings",
         f"{_TASKS}.evaluate:evaluate",
+        variant="files",
+    ),
+    Command(
+        "evaluate",
+        "Compare ways to reconstruct the same scans: one table with intervals, pictures, page.",
+        f"{_RIVALS}.settings:RivalsSettings",
+        f"{_RIVALS}.evaluate:evaluate_rivals",
+        f"{_RIVALS}.evaluate:expectation",
+        variant="rivals",
     ),
     Command(
         "report",

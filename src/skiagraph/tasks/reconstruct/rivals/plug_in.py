@@ -1,0 +1,129 @@
+"""Posterior samplers around a prior that was not made for the scan: DDNM, DPS, DiffPIR, PiGDM, and A-DPS of Ambient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from skiagraph.diffusion.denoiser import Denoiser
+from skiagraph.diffusion.grid import Karras
+from skiagraph.diffusion.rules import DDIM
+from skiagraph.diffusion.sampling import Rule, trajectory
+from skiagraph.diffusion.schedule import EDM
+from skiagraph.diffusion.streams import Streams
+from skiagraph.inverse.ambient import AmbientDenoiser, AmbientNetwork
+from skiagraph.inverse.ddnm import DDNM
+from skiagraph.inverse.diffpir import DiffPIR
+from skiagraph.inverse.dps import DPS
+from skiagraph.inverse.mixing import DDNMMixing
+from skiagraph.inverse.pigdm import PiGDM
+from skiagraph.physics.fourier import MaskedCoilFourier, to_complex, to_real
+from skiagraph.physics.masks import RandomColumns
+from skiagraph.tasks.reconstruct.baselines import CGSense, TunedBaseline
+from skiagraph.tasks.reconstruct.posterior import slice_seeds
+from skiagraph.tasks.reconstruct.rivals.interface import Estimates, TrainedOn
+from skiagraph.tasks.reconstruct.rivals.settings import PlugInSettings
+from skiagraph.tasks.reconstruct.scan import PreparedScan
+
+__all__ = ["Method", "PlugIn", "PriorMaker", "ambient_prior"]
+
+Method = Literal["ddnm", "dps", "diffpir", "pigdm"]
+PriorMaker = Callable[[EDM, PreparedScan, Streams], Denoiser]
+"""Makes the denoiser of a batch: (schedule, one slice a row, one stream a row) -> E[x_0 | x_t] on (B, 2, H, W)."""
+
+LEAST_NOISE = 1e-4
+ITERATIONS, TOLERANCE = 20, 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class PlugIn:
+    """A sampler with its numbers; what is judged is the mean of its samples.
+
+    The walk starts from the CG-SENSE image plus noise of the noisiest level (the published one starts from noise alone,
+    which is the same where that level is far above the image), and respects each slice's own noise level, but for DPS,
+    whose published form knows none.
+
+    Args:
+        name: its name in the table.
+        method: which sampler.
+        prior: makes the denoiser.
+        settings: its numbers.
+        trained_on: what the prior learned from.
+        sigma_data: standard deviation of a real part of the images.
+        samples: posterior samples per slice.
+        seed: every slice and sample has its own stream derived from it.
+        rows: images in one network call.
+    """
+
+    name: str
+    method: Method
+    prior: PriorMaker
+    settings: PlugInSettings
+    trained_on: TrainedOn = "fully sampled scans"
+    sigma_data: float = 0.25
+    samples: int = 4
+    seed: int = 0
+    rows: int = 8
+
+    @property
+    def evaluations(self) -> int:
+        """One network call a step and sample (for DPS and PiGDM with its gradient)."""
+        return self.settings.steps * self.samples
+
+    @torch.no_grad()
+    def __call__(self, scan: PreparedScan, names: Sequence[str]) -> Estimates:
+        """See `Rival`."""
+        seeds = slice_seeds(self.seed, names, self.samples)
+        start = TunedBaseline(CGSense.name)(scan)
+        total, images = len(scan) * self.samples, []
+        for first in range(0, total, self.rows):
+            rows = range(first, min(first + self.rows, total))
+            items = [row // self.samples for row in rows]
+            streams = Streams([seeds[row] for row in rows], device=scan.kspace.device)
+            images.append(self._walk(scan.select(items), start[items], streams))
+        joined = torch.cat(images)
+        samples = joined.reshape(len(scan), self.samples, *joined.shape[1:])
+        return Estimates(samples.mean(1), samples if self.samples > 1 else None)
+
+    def _walk(self, scan: PreparedScan, start: Tensor, streams: Streams) -> Tensor:
+        schedule = EDM(self.settings.finest, self.settings.noisiest)
+        denoiser, rule = self._parts(self.prior(schedule, scan, streams.fork("prior")), scan)
+        state = to_real(start)
+        state = state + self.settings.noisiest * streams.normal_like(state)
+        for step in trajectory(denoiser, state, Karras(self.settings.steps), rule, streams=streams):
+            state = step.x
+        return to_complex(state)
+
+    def _parts(self, prior: Denoiser, scan: PreparedScan) -> tuple[Denoiser, Rule]:
+        """The denoiser and the rule that make up the method."""
+        operator, chosen = MaskedCoilFourier(scan.maps, scan.mask), self.settings
+        y, noise = scan.kspace, scan.noise.clamp(min=LEAST_NOISE)
+        if self.method == "ddnm":
+            guided = DDNM(prior, operator, y, noise, self.sigma_data, ITERATIONS, TOLERANCE)
+            return guided, DDNMMixing(chosen.eta)
+        if self.method == "dps":
+            return prior, DPS(DDIM(chosen.eta), operator, y, chosen.strength)
+        if self.method == "diffpir":
+            return prior, DiffPIR(operator, y, noise, chosen.strength, chosen.eta**2, ITERATIONS, TOLERANCE)
+        pull = PiGDM(prior, operator, y, noise, self.sigma_data, self._spread, ITERATIONS)
+        return pull, DDIM(chosen.eta)
+
+    def _spread(self, t: Tensor) -> Tensor:
+        """r_t^2 of PiGDM times its strength; the schedule's time is rho."""
+        return self.settings.strength / (1 / t**2 + 1 / self.sigma_data**2)
+
+
+def ambient_prior(network: AmbientNetwork, acceleration: float, centre: int) -> PriorMaker:
+    """Ambient's denoiser under one mask per sample, drawn as those it was trained on (R + 1) and kept for the walk."""
+
+    def make(schedule: EDM, scan: PreparedScan, streams: Streams) -> Denoiser:
+        width = scan.kspace.shape[-1]
+        family = RandomColumns(width, acceleration + 1, min(centre, width))
+        mask = family.draw(streams).to(scan.mask)
+        return AmbientDenoiser(network, schedule, MaskedCoilFourier(scan.maps, mask))
+
+    return make
