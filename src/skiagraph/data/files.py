@@ -12,7 +12,7 @@ from pathlib import Path
 
 from skiagraph.errors import DataError
 
-__all__ = ["atomic_path", "existing_file", "write_whole"]
+__all__ = ["atomic_path", "existing_file", "write_refusal", "write_whole"]
 
 
 def existing_file(path: str | os.PathLike[str], wanted: str) -> Path:
@@ -50,7 +50,7 @@ def atomic_path(target: str | os.PathLike[str], *, suffix: str = "") -> Iterator
             os.fsync(stream.fileno())
         os.replace(partial, final)
     except OSError as error:
-        raise DataError(_refusal(final, error)) from error
+        raise DataError(write_refusal(final, error)) from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
@@ -74,12 +74,13 @@ def _umask() -> int:
     return mask
 
 
-def _refusal(final: Path, error: OSError) -> str:
-    """Say in words why `final` could not be written."""
+def write_refusal(final: Path, error: Exception) -> str:
+    """Say in words why `final` could not be written, and that nothing half-written is there."""
     folder = final.parent
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**20
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-    reason = "the disk is full" if full else str(error.strerror or error)
+    code, words = (error.errno, error.strerror) if isinstance(error, OSError) else (None, None)
+    full = code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+    reason = "the disk is full" if full else words or str(error)
     return f"{final} could not be written: {reason} ({free:.0f} MiB free in {folder}); nothing was left behind"

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from skiagraph.data.files import write_refusal
 from skiagraph.errors import DataError
 
 __all__ = [
@@ -25,7 +26,9 @@ __all__ = [
     "restore_optimiser",
     "save_checkpoint",
     "save_tensors",
+    "tensor_writer",
     "write_atomically",
+    "write_together",
 ]
 
 _PATTERN = "checkpoint-*.safetensors"
@@ -49,15 +52,28 @@ class Checkpoint:
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, force it to disk and rename it; `path` is never half a file."""
-    partial = path.with_name(path.name + ".partial")
+    write_together({path: write})
+
+
+def write_together(files: Mapping[Path, Callable[[Path], object]]) -> None:
+    """Write files of one folder, all of them or none: the first is renamed to its place when the last is on the disk.
+
+    Args:
+        files: final path to the function that fills a temporary file, in the order of writing and renaming.
+    """
+    partials = {path: path.with_name(path.name + ".partial") for path in files}
+    current = next(iter(files))
     try:
-        write(partial)
-        _sync(partial)
-        os.replace(partial, path)
-        _sync(path.parent)
+        for current, write in files.items():
+            write(partials[current])
+            _sync(partials[current])
+        for current, partial in partials.items():
+            os.replace(partial, current)
+        _sync(current.parent)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"{path}: could not be written ({error}); make room or give another folder.") from error
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+        raise DataError(write_refusal(current, error)) from error
 
 
 def _sync(path: Path) -> None:
@@ -68,11 +84,16 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON-valued state into one safetensors file, atomically."""
+def tensor_writer(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Callable[[Path], None]:
+    """Return what writes tensors and a JSON-valued state into one safetensors file."""
     plain = {name: value.detach().to("cpu").contiguous() for name, value in tensors.items()}
     header = {"state": json.dumps(state, allow_nan=False)}
-    write_atomically(path, lambda partial: save_file(plain, str(partial), metadata=header))
+    return lambda path: save_file(plain, str(path), metadata=header)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON-valued state into one safetensors file, atomically."""
+    write_atomically(path, tensor_writer(tensors, state))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

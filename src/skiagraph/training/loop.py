@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from skiagraph.diffusion.streams import Streams
-from skiagraph.errors import InputError
+from skiagraph.errors import DataError, InputError
 from skiagraph.training.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -127,7 +127,7 @@ class _Run:
         self.feed = Feed(self._fetch, ahead=settings.prefetch)
         self.tally = Tally(settings.level_edges)
         self.metrics = MetricsFile(folder / "metrics.jsonl")
-        self.images, self.seconds, self.skipped, self.streak = 0, 0.0, 0, 0
+        self.images, self.saved, self.seconds, self.skipped, self.streak = 0, 0, 0.0, 0, 0
         self.last: dict[str, Any] = {}
         self.wrapped = NetworkPrecision(network, resolve_precision(settings.precision, self.device))
 
@@ -142,7 +142,11 @@ class _Run:
             average.update(self.values, self.images, len(positions))
         self.seconds += time.perf_counter() - started
         loss = sum(values["loss"]) / len(positions) if norm is not None else math.nan
-        self._intervals(before)
+        try:
+            self._intervals(before)
+        except DataError as error:
+            stopped = f"Training stopped at {self.images} images seen; make room and give the same command again"
+            raise DataError(f"{error}. {stopped}: it continues at {self.saved}.") from error
         return Progress(self.images, self.settings.images, loss, self.seconds)
 
     def _gradients(self, positions: range) -> dict[str, list[float]]:
@@ -231,8 +235,7 @@ class _Run:
 
     def _log(self) -> None:
         line = {"images": self.images, "seconds": round(self.seconds, 3), **self.tally.means()}
-        line["learning_rate"] = self.settings.learning_rate_at(self.images)
-        line["skipped"] = self.skipped
+        line |= {"learning_rate": self.settings.learning_rate_at(self.images), "skipped": self.skipped}
         line["memory_gib"] = round(peak_memory_gib(self.device), 3)
         self.tally = Tally(self.settings.level_edges)
         self.last = line
@@ -240,10 +243,9 @@ class _Run:
             self.metrics.append(line)
 
     def _snapshot(self) -> None:
-        if process_rank() == 0:
-            for average in self.averages:
-                if isinstance(average, PowerAverage):
-                    save_snapshot(self.folder / "snapshots", average, self.images)
+        for average in self.averages:
+            if isinstance(average, PowerAverage) and process_rank() == 0:
+                save_snapshot(self.folder / "snapshots", average, self.images)
 
     def save(self) -> None:
         """Write a checkpoint; every process waits for it."""
@@ -263,6 +265,7 @@ class _Run:
                 "metrics_bytes": self.metrics.sync(),
             }
             save_checkpoint(self.folder / "checkpoints", Checkpoint(self.images, tensors, state))
+        self.saved = self.images
         barrier()
 
     def resume(self) -> None:
@@ -274,7 +277,7 @@ class _Run:
             restore_optimiser(self.network, self.optimiser, found.tensors, "optimiser/")
             for average in self.averages:
                 restore_network(average.values, found.tensors, f"average/{average.name}/")
-            self.images, self.seconds = found.images, found.state["seconds"]
+            self.images, self.saved, self.seconds = found.images, found.images, found.state["seconds"]
             self.skipped, self.streak, self.last = (found.state[name] for name in ("skipped", "streak", "last"))
             self.tally.restore(found.state["tally"])
         if process_rank() == 0:
@@ -293,5 +296,5 @@ class _Run:
 
     def result(self) -> TrainingResult:
         """Return the finished run."""
-        averages = {average.name: average.values for average in self.averages}
-        return TrainingResult(self.network, averages, self.images, self.seconds, self.skipped, self.last)
+        values = {average.name: average.values for average in self.averages}
+        return TrainingResult(self.network, values, self.images, self.seconds, self.skipped, self.last)

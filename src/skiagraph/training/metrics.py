@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from skiagraph.data.files import write_refusal
 from skiagraph.errors import DataError
 
 __all__ = ["MetricsFile", "Tally", "peak_memory_gib"]
@@ -109,12 +110,21 @@ class MetricsFile:
             file.truncate(size)
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Append one line."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        """Append one line, whole or not at all."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line, allow_nan=False) + "\n")
+        except OSError as error:
+            if self.path.exists():
+                os.truncate(self.path, size)
+            raise DataError(write_refusal(self.path, error)) from error
 
     def sync(self) -> int:
         """Force the lines to disk and return the size of the file in bytes."""
-        with open(self.path, "ab") as file:
-            os.fsync(file.fileno())
-            return file.tell()
+        try:
+            with open(self.path, "ab") as file:
+                os.fsync(file.fileno())
+                return file.tell()
+        except OSError as error:
+            raise DataError(write_refusal(self.path, error)) from error

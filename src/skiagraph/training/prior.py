@@ -18,7 +18,7 @@ from skiagraph.errors import DataError, InputError
 from skiagraph.training.architectures import build_network
 from skiagraph.training.calculus import build_denoiser
 from skiagraph.training.card import render_card
-from skiagraph.training.checkpoint import load_tensors, restore_network, save_tensors, write_atomically
+from skiagraph.training.checkpoint import load_tensors, restore_network, tensor_writer, write_together
 from skiagraph.training.ema import named_state
 from skiagraph.training.record import PriorRecord
 
@@ -54,21 +54,36 @@ class Prior:
         """Write `model.safetensors`, `README.md` and `prior.json` into `folder`; return the record as written.
 
         Args:
-            folder: made where it does not exist; an older prior in it is replaced file by file, the record last.
+            folder: made where it does not exist; an older prior in it is replaced, once all of the new one is on disk.
             state: weights to store in place of the network's own, such as an average from `TrainingResult`.
             weights: number format on disk; half formats halve the size and are loaded as float32.
         """
         values = named_state(self.network) if state is None else dict(state)
         stored = _converted(values, weights)
+        record = self.record.model_copy(update={"weights": weights})
+        write_weights = tensor_writer(stored, {"prior": record.name})
+
+        def fill_weights(path: Path) -> None:
+            nonlocal record
+            write_weights(path)
+            path.chmod(0o644)
+            record = record.model_copy(update={"weights_sha256": _sha256(path)})
+
+        def fill_card(path: Path) -> None:
+            card = render_card(record, parameters=sum(value.numel() for value in stored.values()))
+            path.write_text(card, encoding="utf-8")
+
+        def fill_record(path: Path) -> None:
+            path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+        made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        save_tensors(folder / _WEIGHTS, stored, {"prior": self.record.name})
-        (folder / _WEIGHTS).chmod(0o644)
-        digest = _sha256(folder / _WEIGHTS)
-        record = self.record.model_copy(update={"weights": weights, "weights_sha256": digest})
-        card = render_card(record, parameters=sum(value.numel() for value in stored.values()))
-        write_atomically(folder / _CARD, lambda path: path.write_text(card, encoding="utf-8"))
-        text = record.model_dump_json(indent=2) + "\n"
-        write_atomically(folder / _RECORD, lambda path: path.write_text(text, encoding="utf-8"))
+        try:
+            write_together({folder / _WEIGHTS: fill_weights, folder / _CARD: fill_card, folder / _RECORD: fill_record})
+        except DataError:
+            if made:
+                folder.rmdir()
+            raise
         return record
 
     @classmethod
