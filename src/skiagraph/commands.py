@@ -39,6 +39,7 @@ class Command:
 
 _TASKS = "skiagraph.tasks"
 _RECONSTRUCT = f"{_TASKS}.reconstruct"
+_MEASUREMENT = f"{_TASKS}.measurement"
 _RIVALS = f"{_RECONSTRUCT}.rivals"
 COMMANDS = (
     Command(
@@ -62,6 +63,28 @@ COMMANDS = (
         f"{_RECONSTRUCT}.train:train_prior",
         f"{_RECONSTRUCT}.train:expectation",
         variant="reconstruction",
+    ),
+    Command(
+        "train",
+        "Train a U-Net prior from masked images or k-space, noisy or not, or a clean-data oracle.",
+        f"{_MEASUREMENT}.settings:TrainMeasurementSettings",
+        f"{_MEASUREMENT}.train:train_measurement",
+        f"{_MEASUREMENT}.train:expectation",
+        variant="measurement-score",
+    ),
+    Command(
+        "generate",
+        "Draw synthetic images from a prior.",
+        f"{_MEASUREMENT}.sampling_settings:GenerateSettings",
+        f"{_MEASUREMENT}.generate:generate",
+        f"{_MEASUREMENT}.generate:expectation",
+    ),
+    Command(
+        "restore",
+        "Restore degraded images or undersampled k-space with a U-Net prior.",
+        f"{_MEASUREMENT}.sampling_settings:RestoreSettings",
+        f"{_MEASUREMENT}.restore:restore",
+        f"{_MEASUREMENT}.restore:expectation",
     ),
     Command(
         "train",
@@ -107,6 +130,13 @@ COMMANDS = (
         "Write the page of a run again.",
         f"{_TASKS}.report:ReportSettings",
         f"{_TASKS}.report:report",
+    ),
+    Command(
+        "simulate",
+        "Scan a head volume in simulation: a k-space file to try, and its hidden truth in another.",
+        f"{_TASKS}.simulate:ScanFileSettings",
+        f"{_TASKS}.simulate:simulate_file",
+        f"{_TASKS}.simulate:expectation",
     ),
     Command(
         "maps",

@@ -87,7 +87,7 @@ def test_tags_fall_back_from_picture_to_row_to_page() -> None:
 
 def test_refusals() -> None:
     good = Picture(np.eye(3), "a")
-    for array in (np.eye(3)[None], np.eye(3) * 1j, np.zeros((0, 3))):
+    for array in (np.eye(3)[..., None], np.eye(3) * 1j, np.zeros((0, 3))):
         with pytest.raises(ValueError, match=r"picture 'bad': found .* allowed are real arrays"):
             draw_row(PictureRow("r", (Picture(array, "bad"),)), "m")
     with pytest.raises(ValueError, match="not finite"):

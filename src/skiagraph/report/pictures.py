@@ -21,7 +21,8 @@ class Picture:
     """One picture with its label and caption.
 
     Args:
-        array: (H, W) real and finite; row 0 is drawn on top. Errors and deviations are drawn by magnitude.
+        array: (H, W) real and finite, or (H, W, 3) for an image in colours; row 0 is drawn on top. Errors and
+            deviations are drawn by magnitude.
         label: what it shows, e.g. "CG-SENSE".
         caption: figures of this picture, e.g. "30.1 dB, SSIM 0.91"; may be empty.
         kind: "image" in the row's grey window; "error" and "deviation" in colour, from 0 to the window's width divided
@@ -143,9 +144,11 @@ def colour_bar() -> str:
 
 def _checked(picture: Picture) -> NDArray[np.float64]:
     array = np.asarray(picture.array)
-    if array.ndim != 2 or array.size == 0 or np.iscomplexobj(array):
+    colours = picture.kind == "image" and array.ndim == 3 and array.shape[2] == 3
+    if not (array.ndim == 2 or colours) or array.size == 0 or np.iscomplexobj(array):
         raise ValueError(
-            f"picture {picture.label!r}: found {array.dtype} of shape {array.shape}; allowed are real arrays (H, W)."
+            f"picture {picture.label!r}: found {array.dtype} of shape {array.shape}; allowed are real arrays (H, W), "
+            "and (H, W, 3) for images in colours."
         )
     if picture.kind not in _COLOURS:
         raise ValueError(f"picture {picture.label!r}: found kind {picture.kind!r}; allowed are {', '.join(_COLOURS)}.")

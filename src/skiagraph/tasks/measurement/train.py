@@ -1,0 +1,171 @@
+"""The command `train measurement-score`: a U-Net prior from masked images or k-space."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skiagraph.errors import DataError
+from skiagraph.networks.unet import UNetConfig
+from skiagraph.physics.masks import effective_acceleration
+from skiagraph.tasks.measurement.describe import describe_measurement_prior
+from skiagraph.tasks.measurement.items import (
+    TrainingData,
+    measurement_objective,
+    open_training_data,
+    sees_mask,
+)
+from skiagraph.tasks.measurement.network import build_unet, network_cost, operations_per_second, unet_config
+from skiagraph.tasks.measurement.settings import TrainMeasurementSettings
+from skiagraph.tasks.progress import OnProgress, silent
+from skiagraph.tasks.reconstruct.outputs import check_writable
+from skiagraph.training import TrainingSettings, train
+from skiagraph.training.prior import Prior
+from skiagraph.training.processes import process_group, process_rank
+
+__all__ = ["TrainedMeasurementPrior", "expectation", "loop_settings", "network_for", "train_measurement"]
+
+
+@dataclass(frozen=True)
+class TrainedMeasurementPrior:
+    """What the command made.
+
+    Args:
+        prior: folder of the prior.
+        images: images seen.
+        seconds: seconds of training.
+        loss: last logged loss.
+        items: training items.
+        acceleration: entries over observed entries, on average.
+    """
+
+    prior: Path
+    images: int
+    seconds: float
+    loss: float
+    items: int
+    acceleration: float
+
+    def record(self) -> dict[str, Any]:
+        """Names and values."""
+        return {
+            "prior": self.prior,
+            "images_seen": self.images,
+            "seconds": round(self.seconds, 1),
+            "last_loss": self.loss,
+            "training_items": self.items,
+            "effective_acceleration": round(self.acceleration, 3),
+        }
+
+
+def loop_settings(settings: TrainMeasurementSettings) -> TrainingSettings:
+    """What the loop is told; the decay per step becomes a half-life in images."""
+    half_life = settings.batch_size * math.log(0.5) / math.log(settings.ema_decay)
+    return TrainingSettings(
+        images=settings.images,
+        batch_size=settings.batch_size,
+        microbatch=settings.microbatch,
+        seed=settings.seed,
+        learning_rate=settings.learning_rate,
+        warmup=settings.warmup,
+        clip=settings.clip,
+        precision=settings.precision,
+        threads=settings.threads,
+        ema_lengths=(),
+        ema_half_life=max(1, round(half_life)),
+        ema_ramp=0.05 if settings.ema_ramp else 1e12,
+        log_every=settings.log_every or max(settings.batch_size, settings.images // 100),
+        checkpoint_every=settings.checkpoint_every or max(settings.batch_size, settings.images // 20),
+    )
+
+
+def network_for(settings: TrainMeasurementSettings, channels: int, size: tuple[int, int]) -> UNetConfig:
+    """The network of a run."""
+    return unet_config(settings.network, channels, size, mask_channel=sees_mask(settings))
+
+
+def expectation(settings: TrainMeasurementSettings) -> dict[str, Any]:
+    """What a run costs, without starting it; data that are not there yet are said to be missing."""
+    loop = loop_settings(settings)
+    missing = [place for place in settings.data if not place.exists()]
+    data = None if missing else open_training_data(settings)
+    size = data.size if data else settings.shape
+    channels = data.channels if data else (2 if settings.kind == "k-space" else settings.channels)
+    if size is None or channels is None:
+        raise DataError(
+            f"data: {', '.join(map(str, missing))} not found, and size or channels are not stated; the network's shape "
+            "follows from them. Give the data, or state both"
+        )
+    if data is not None:
+        measurement_objective(settings, data)
+    cost = network_cost(network_for(settings, channels, size), size)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    noisy = settings.noise_std > 0
+    passes = 3 * settings.images * (3 if noisy else 1)  # forward and backward; with noise three evaluations
+    rows = min(settings.microbatch or loop.batch_size, loop.batch_size)
+    memory = 20 * cost.parameters + rows * cost.activations * (3 if noisy else 1) + _data_bytes(data)
+    return {
+        "data": f"not there yet: {', '.join(map(str, missing))}" if data is None else f"{len(data.names)} items",
+        "image": [channels, *size],
+        "network_parameters": cost.parameters,
+        "gigaoperations_an_evaluation": round(cost.operations / 1e9, 1),
+        "images": settings.images,
+        "steps": -(-settings.images // settings.batch_size),
+        "memory_gib": round(memory / 2**30 + 0.6, 2),
+        "hours_at_this_machines_present_speed": round(
+            passes * cost.operations / operations_per_second(device) / 3600, 2
+        ),
+        "writes": settings.output,
+    }
+
+
+def _data_bytes(data: TrainingData | None) -> float:
+    if data is None:
+        return 0.0
+    parts = getattr(data.items, "parts", ())
+    return float(sum(2 * part.kspace.numel() * 8 for part in parts))
+
+
+def train_measurement(settings: TrainMeasurementSettings, on_progress: OnProgress = silent) -> TrainedMeasurementPrior:
+    """Train, or continue the run in `output`, and write the prior folder with the averaged weights."""
+    check_writable(settings.output)
+    loop = loop_settings(settings)
+    with process_group() as device:
+        data = open_training_data(settings, on_progress)
+        objective = measurement_objective(settings, data)
+        config = network_for(settings, data.channels, data.size)
+        network = build_unet(config, settings.seed).to(device)
+        trained = train(
+            network,
+            objective,
+            data.items,
+            loop,
+            settings.output,
+            on_progress=lambda now: on_progress("images", now.images, now.total),
+        )
+        acceleration = _effective_acceleration(settings, data)
+        record = describe_measurement_prior(settings, data, config, trained.images, loop.ema_half_life, acceleration)
+        averages = {name: value.cpu() for name, value in trained.averages["exponential"].items()}
+        if process_rank() == 0:
+            Prior(network, record).save(settings.output, state=averages)
+    loss = float(trained.last.get("loss", float("nan")))
+    return TrainedMeasurementPrior(
+        settings.output, trained.images, trained.seconds, loss, len(data.names), acceleration
+    )
+
+
+def _effective_acceleration(settings: TrainMeasurementSettings, data: TrainingData) -> float:
+    """Entries over observed entries, on average over (at most 256 of) the items; with fresh masks over one draw."""
+    if settings.fresh or settings.mask.family == "none":
+        from skiagraph.diffusion.streams import Streams
+        from skiagraph.tasks.measurement.masks import mask_family
+
+        masks = mask_family(settings.mask, data.size).draw(Streams(range(256)))
+    else:
+        chosen = torch.linspace(0, len(data.items) - 1, min(256, len(data.items))).long()
+        masks = torch.cat([data.items.batch(chosen[place : place + 1])["mask"] for place in range(len(chosen))])
+    return float(1 / (1 / effective_acceleration(masks)).mean())
