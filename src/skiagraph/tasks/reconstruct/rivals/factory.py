@@ -146,8 +146,8 @@ def _numbered(rival: PlugIn, record: PriorRecord, settings: RivalsSettings) -> P
 
 def _learned_from(record: PriorRecord) -> TrainedOn:
     """What kind of scans a prior learned from, by its own word."""
-    given = record.measurement.family if record.measurement else "full"
-    return "fully sampled scans" if given.startswith("full") else "undersampled scans"
+    known = record.measurement
+    return "fully sampled scans" if known is None or known.family.startswith("full") else "undersampled scans"
 
 
 def _trained_masks(record: PriorRecord) -> tuple[float, int]:

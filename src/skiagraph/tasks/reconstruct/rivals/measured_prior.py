@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from skiagraph.inverse.consistent import ConsistentNetwork
 from skiagraph.tasks.reconstruct.posterior import (
-    MEAN_EVALUATIONS,
+    evaluations_per_slice,
     SamplerSettings,
     conditional_mean,
     posterior_samples,
@@ -42,7 +42,7 @@ class MeasuredPrior:
     @property
     def evaluations(self) -> int:
         """All samples and the mean."""
-        return self.sampler.evaluations() * self.sampler.samples + MEAN_EVALUATIONS
+        return evaluations_per_slice(self.network, self.sampler)
 
     def __call__(self, scan: PreparedScan, names: Sequence[str]) -> Estimates:
         """See `Rival`."""

@@ -25,8 +25,6 @@ from skiagraph.tasks.reconstruct.simulated import (
 
 __all__ = ["JudgedSlices", "judged_slices", "tuning_slices"]
 
-FILE_SLAB = 5
-
 
 @dataclass(frozen=True, eq=False)
 class JudgedSlices:
@@ -72,7 +70,7 @@ class JudgedSlices:
 def judged_slices(settings: RivalsSettings, on_progress: OnProgress = silent) -> list[JudgedSlices]:
     """One set of slices for every acceleration of the sample head, or one for every file."""
     if settings.scans:
-        return [_from_file(file) for file in settings.scans]
+        return [_from_file(file, settings.slabs) for file in settings.scans]
     head, _ = sample_head(settings.sample)
     positions = slice_positions(head, settings.slices)
     found = []
@@ -88,10 +86,7 @@ def judged_slices(settings: RivalsSettings, on_progress: OnProgress = silent) ->
             seed=settings.acquisition_seed,
             settings=ScanSettings(coils=settings.coils, noise_fraction=settings.noise_fraction),
         )
-        size = settings.slices / min(settings.slabs, settings.slices)
-        groups = tuple(f"slab {int(index / size)}" for index in range(settings.slices))
-        title = f"{settings.sample}, R = {rate:g}"
-        found.append(_simulated(title, slices, groups))
+        found.append(_simulated(f"{settings.sample}, R = {rate:g}", slices, _slabs(settings.slices, settings.slabs)))
     on_progress("simulated slices", len(settings.accelerations), len(settings.accelerations))
     return found
 
@@ -100,11 +95,19 @@ def _simulated(title: str, slices: SimulatedSlices, groups: tuple[str, ...]) -> 
     return JudgedSlices(title, slices.scan, slices.names, groups, slices.truth, slices.head, "simulated k-space")
 
 
-def _from_file(file: Path) -> JudgedSlices:
+def _slabs(count: int, slabs: int) -> tuple[str, ...]:
+    """The slab of each of `count` neighbouring slices, at most `slabs` of them, of equal thickness."""
+    size = count / min(slabs, count)
+    return tuple(f"slab {int(index / size)}" for index in range(count))
+
+
+def _from_file(file: Path, slabs: int) -> JudgedSlices:
     data = acquire(ReconstructSettings(prior=Path(), scan=file))
     if data.truth is None or data.head is None:
         raise InputError(f"scans: {file} holds no reference images (key reconstruction_rss) to judge methods by.")
-    groups = tuple(f"slab {index // FILE_SLAB}" for index in range(len(data.names)))
+    if len(data.names) < 2:
+        raise InputError(f"scans: {file} holds one slice; at least two are needed for an interval.")
+    groups = _slabs(len(data.names), slabs)
     return JudgedSlices(file.name, data.scan, data.names, groups, data.truth, data.head, data.provenance)
 
 

@@ -115,7 +115,8 @@ def train_image_prior(settings: ImagePriorSettings, on_progress: OnProgress = si
         scan, sources = training_scans(settings.shared(), on_progress)
         if not bool((scan.mask == 1).all()):
             raise InputError("data: found undersampled scans; an image prior learns from fully sampled ones.")
-        return train_on_images(settings, scan, combined_images(scan), sources, device, on_progress)
+        images = combined_images(scan)
+        return train_on_images(settings, scan, images, sources, device, clean=True, on_progress=on_progress)
 
 
 def _check_full(settings: ImagePriorSettings) -> None:
@@ -131,6 +132,8 @@ def train_on_images(
     images: Tensor,
     sources: list[dict[str, Any]],
     device: str | torch.device = "cpu",
+    *,
+    clean: bool = False,
     on_progress: OnProgress = silent,
 ) -> RivalTrained:
     """Train an image prior on images that are already there, such as posterior samples of undersampled scans.
@@ -141,17 +144,20 @@ def train_on_images(
         images: (N, H, W) complex64 in normalised units.
         sources: records of the scans' sources.
         device: where to train.
+        clean: whether the images come from fully sampled scans; else the record keeps how the scans were measured.
         on_progress: told about every step.
     """
     network = image_network(settings.network, settings.seed)
     objective = ImageObjective(settings.network.sigma_data, rows=settings.rows)
-    details = {
-        "summary": "Prior of coil-combined complex images.",
+    details: dict[str, Any] = {
+        "summary": f"Prior of coil-combined complex images, {'fully sampled' if clean else 'reconstructed'}.",
         "architecture": _architecture(IMAGE, settings.network),
         "parametrisation": "edm",
         "schedule": schedule_record(image_schedule()),
         "time": TimeRecord(kind=TIME.kind, scale=TIME.scale),
     }
+    if clean:
+        details["measurement"] = None
     trained = _fit(settings, network.to(device), objective, ImageItems(images), on_progress)
     return _finish(settings, network, scan, sources, trained, "EDM denoising of whole images", details)
 
