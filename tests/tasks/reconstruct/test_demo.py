@@ -38,10 +38,23 @@ def test_the_demo_runs_on_a_phantom_and_says_so(tmp_path: Path, monkeypatch: pyt
     record = json.loads((tmp_path / "demo" / "run.json").read_text())
     assert (record["source"], record["note"]) == (result.source, result.note)
     figures = {row["method"]: row["psnr_db"] for row in result.rows}
-    assert list(figures) == ["zero-filled", "cg-sense", "l1-wavelet", "skiagraph"]
+    assert list(figures) == ["zero-filled", "cg-sense", "l1-wavelet", "total-variation", "skiagraph"]
     assert figures["skiagraph"] > figures["zero-filled"] + 3
     assert figures["skiagraph"] > figures["cg-sense"]
     assert result.__rich__() is not None
+
+
+def test_the_demos_seed_is_that_of_the_acquisition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Simulated(Exception):
+        """Stops the demo where the scan would be simulated, with the seed."""
+
+    def simulate(*_: object, seed: int, **__: object) -> None:
+        raise Simulated(seed)
+
+    monkeypatch.setattr(module, "sample_head", lambda _: (phantom(), {}))
+    monkeypatch.setattr(module, "simulate_slices", simulate)
+    with pytest.raises(Simulated, match=r"^7$"):
+        demo(DemoSettings(slices=1, samples=2, accelerations=[4.0], seed=7, output=tmp_path))
 
 
 def test_the_demos_cost_counts_every_slice_and_rate() -> None:

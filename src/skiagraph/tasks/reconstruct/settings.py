@@ -45,7 +45,8 @@ class ReconstructSettings(Settings):
         None, description="File with the fully sampled images, for figures; never used to reconstruct."
     )
     baselines: list[str] = Field(
-        ["zero-filled", "cg-sense", "l1-wavelet"], description="Baselines to compute in the same run; may be empty."
+        ["zero-filled", "cg-sense", "l1-wavelet", "total-variation"],
+        description="Baselines to compute in the same run; may be empty.",
     )
     noise_std: float | None = Field(
         None,
