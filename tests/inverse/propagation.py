@@ -70,7 +70,16 @@ class SharedMasks:
         self.draws = Streams(range(sequences)).fork("masks")
 
     def __call__(self, draws: Any) -> Tensor:
-        return self.source(self.draws).flatten(2).repeat_interleave(self.rows, 0)
+        return self._spread(self.source(self.draws))
+
+    def at(self, rho: float) -> Any:
+        """The source at a noise level, where it depends on that."""
+        if not hasattr(self.source, "at"):
+            return self
+        return lambda draws: self._spread(self.source.at(rho)(self.draws))
+
+    def _spread(self, masks: Tensor) -> Tensor:
+        return masks.flatten(2).repeat_interleave(self.rows, 0)
 
     def draw(self, draws: Any, memory: Any) -> tuple[Tensor, Any]:
         mask, memory = self.source.draw(self.draws, memory)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from skiagraph.diffusion.schedule import Schedule
+from skiagraph.diffusion.schedule import Schedule, noise_level
 from skiagraph.physics.fourier import MaskedCoilFourier, MaskedFourier
 from skiagraph.physics.operator import Compose, LinearOperator, inner_product
 from skiagraph.physics.selection import PixelMask
@@ -99,9 +99,8 @@ class ProximalStep:
             return estimate - self.operator.pinv(self.operator.forward(estimate) - self.measurement)
         if self.width == "discrepancy":
             return self._to_the_noise(estimate, variance)
-        alpha, sigma = schedule(t)
-        inverse_width = (alpha / sigma) ** 2 + 1 / self.prior_variance
-        return self.operator.prox(estimate, self.measurement, variance * inverse_width.cpu())
+        inverse_width = noise_level(schedule, t).rho ** -2 + 1 / self.prior_variance
+        return self.operator.prox(estimate, self.measurement, variance * inverse_width)
 
     def _to_the_noise(self, estimate: Tensor, variance: Tensor) -> Tensor:
         """Bisection in s = w / (1 + w), w = nu^2 / r^2: the residual grows with s from the best fit on."""
@@ -183,8 +182,7 @@ class RelaxedStep:
     def _at(self, schedule: Schedule, t: Tensor) -> float:
         if not callable(self.relaxation):
             return self.relaxation
-        alpha, sigma = schedule(t)
-        chosen = self.relaxation(float(sigma / alpha))
+        chosen = self.relaxation(noise_level(schedule, t).rho)
         _check_relaxation(chosen)
         return chosen
 

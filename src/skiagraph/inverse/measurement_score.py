@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, PartialDenoiser, Prediction
 from skiagraph.diffusion.sampling import Rule
-from skiagraph.diffusion.schedule import Schedule, expand_like
+from skiagraph.diffusion.schedule import Schedule, noise_level
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.data_consistency import DataStep
 from skiagraph.inverse.mixing import DDNMMixing
@@ -136,10 +136,10 @@ class MeasurementScore:
 
     def _correct(self, full: _FullDenoiser, x: Tensor, t: Tensor, cond: Condition, streams: Streams) -> Tensor:
         """One Langevin step with the measurement score at the level t, on the coordinates that are covered."""
-        alpha, sigma = full.schedule(t)
+        level = noise_level(full.schedule, t)
         average, cover = full.average(x, t, cond)
-        drift = self.corrector * (expand_like(alpha, x) * average - x)
-        noise = expand_like((2 * self.corrector) ** 0.5 * sigma, x) * streams.normal_like(x)
+        drift = self.corrector * (level.alpha * average - x)
+        noise = (2 * self.corrector) ** 0.5 * level.sigma * streams.normal_like(x)
         return torch.where(cover > 0, x + drift + noise, x)
 
 
@@ -166,8 +166,7 @@ class _FullDenoiser:
 
     def average(self, x: Tensor, t: Tensor, cond: Condition) -> tuple[Tensor, Tensor]:
         """Average over a fresh set of views (0 where none covers), and how many views cover each coordinate."""
-        alpha, sigma = self.schedule(t)
-        masks = draw_views(self.rule.views, self.carry.masks, float(sigma / alpha)).to(x.device)
+        masks = draw_views(self.rule.views, self.carry.masks, noise_level(self.schedule, t).rho).to(x.device)
         items, views = masks.shape[:2]
         flat = masks.flatten(0, 1)
         images = self.partial(x.repeat_interleave(views, 0), t, flat, cond).x0

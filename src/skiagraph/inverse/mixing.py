@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from skiagraph.diffusion.denoiser import Condition, Denoiser
-from skiagraph.diffusion.schedule import expand_like
+from skiagraph.diffusion.schedule import noise_level
 from skiagraph.diffusion.streams import Streams
 
 __all__ = ["DDNMMixing"]
@@ -35,14 +35,13 @@ class DDNMMixing:
         self, denoiser: Denoiser, x: Tensor, t: Tensor, s: Tensor, cond: Condition, streams: Streams | None, carry: None
     ) -> tuple[Tensor, Tensor, None]:
         """One step from time t to time s."""
-        alpha, sigma = denoiser.schedule(t)
-        alpha_s, sigma_s = denoiser.schedule(s)
+        here, there = noise_level(denoiser.schedule, t), noise_level(denoiser.schedule, s)
         x0 = denoiser(x, t, cond).x0
-        if float(sigma_s) == 0:
-            return x0 * expand_like(alpha_s, x0), x0, None
-        noise = (1 - self.eta**2) ** 0.5 * (x - expand_like(alpha, x) * x0) / expand_like(sigma, x)
+        if there.is_clean:
+            return there.alpha * x0, x0, None
+        noise = (1 - self.eta**2) ** 0.5 / here.sigma * (x - here.alpha * x0)
         if self.eta > 0:
             if streams is None:
                 raise ValueError("streams: found None, but eta > 0 draws fresh noise; pass one stream per sample.")
             noise = noise + self.eta * streams.normal_like(x)
-        return expand_like(alpha_s, x) * x0 + expand_like(sigma_s, x) * noise, x0, None
+        return there.alpha * x0 + there.sigma * noise, x0, None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from skiagraph.diffusion.denoiser import Condition, PartialDenoiser
-from skiagraph.diffusion.schedule import DiscreteTable
+from skiagraph.diffusion.schedule import DiscreteTable, noise_level
 from skiagraph.diffusion.streams import Streams
 from skiagraph.physics.operator import LinearOperator
 
@@ -102,7 +102,8 @@ class ReferenceMeasurementScore:
         self, denoiser: PartialDenoiser, x: Tensor, t: Tensor, mask: Tensor, cond: Condition
     ) -> tuple[Tensor, Tensor]:
         """Estimate M T x0_hat of one view (data-consistent for MRI), and the predicted noise in measurement space."""
-        alpha, sigma = (float(value) for value in denoiser.schedule(t))
+        level = noise_level(denoiser.schedule, t)
+        alpha, sigma = level.alpha, level.sigma
         image = denoiser(x, t, mask, cond).x0
         u = self.operator.adjoint(mask * x)
         eps = (u / alpha - image) * (alpha / sigma)
@@ -116,9 +117,8 @@ class ReferenceMeasurementScore:
     ) -> Tensor:
         """A DDIM step "from t + 1 to t" on the entries that are not 0, by value."""
         level = float(t)
-        bar = float(schedule(t)[0]) ** 2
-        top = level + 1 > schedule.span[0]
-        above = 0.0 if top else float(schedule(torch.tensor(level + 1, dtype=torch.float64))[0]) ** 2
+        bar = noise_level(schedule, level).alpha ** 2
+        above = 0.0 if level + 1 > schedule.span[0] else noise_level(schedule, level + 1).alpha ** 2
         variance = self.eta**2 * (1 - bar) / (1 - above) * (1 - above / bar)
         fresh = streams.normal_like(x)
         value = bar**0.5 * estimate + max(1 - bar - variance, 0.0) ** 0.5 * noise
@@ -130,8 +130,8 @@ class ReferenceMeasurementScore:
         self, schedule: DiscreteTable, x: Tensor, t: Tensor, aggregate: Tensor, streams: Streams
     ) -> tuple[Tensor, Tensor]:
         """From level t to t - 1 with the re-injected state; returns the new state and the (clipped) estimate."""
-        bar = float(schedule(t)[0]) ** 2
-        below = float(schedule(t - 1)[0]) ** 2 if float(t) > 0 else 1.0
+        bar = noise_level(schedule, t).alpha ** 2
+        below = noise_level(schedule, t - 1).alpha ** 2 if float(t) > 0 else 1.0
         rho = ((1 - bar) / bar) ** 0.5
         out = aggregate
         if self.kind == "image" and self.measured is not None:

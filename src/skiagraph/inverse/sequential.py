@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, PartialDenoiser, Prediction
 from skiagraph.diffusion.sampling import Rule
-from skiagraph.diffusion.schedule import Schedule, expand_like
+from skiagraph.diffusion.schedule import NoiseLevel, Schedule, noise_level
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.data_consistency import DataStep
 from skiagraph.inverse.measurement_score import ScoreCarry, first_carry, is_final, warn_uncovered
@@ -77,13 +77,14 @@ class SequentialMeasurementScore:
         if streams is None:
             raise ValueError("streams: found None, but every level draws noise; pass one stream per sample.")
         carry = first_carry(x, streams) if carry is None else carry
-        alpha, sigma = denoiser.schedule(t)
-        masks = draw_views(self.views, carry.masks, float(sigma / alpha)).to(x.device)
+        level = noise_level(denoiser.schedule, t)
+        before = None if carry.previous is None else noise_level(denoiser.schedule, carry.previous)
+        masks = draw_views(self.views, carry.masks, level.rho).to(x.device)
         total, cover = torch.zeros_like(x), masks.sum(1).to(x.dtype.to_real())
         for mask in masks.unbind(1):
             estimate, noise = self._view(denoiser, x, t, mask, cond)
             total = total + estimate
-            again = self._again(denoiser.schedule, t, carry.previous, estimate, noise, streams)
+            again = self._again(level, before, estimate, noise, streams)
             x = torch.where(mask > 0, again, x)
         average = torch.where(cover > 0, total / cover.clamp(min=1), carry.estimate)
         missed = carry.uncovered + (cover == 0).flatten(1).sum(1)
@@ -100,25 +101,20 @@ class SequentialMeasurementScore:
         self, denoiser: PartialDenoiser, x: Tensor, t: Tensor, mask: Tensor, cond: Condition
     ) -> tuple[Tensor, Tensor]:
         """M T x0_hat of one view and T eps_hat."""
-        alpha, sigma = denoiser.schedule(t)
+        level = noise_level(denoiser.schedule, t)
         image = denoiser(x, t, mask, cond).x0
-        u = self.operator.adjoint(mask * x)
-        eps = expand_like(1 / sigma, u) * u - expand_like(alpha / sigma, u) * image
+        eps = (self.operator.adjoint(mask * x) - level.alpha * image) / level.sigma
         return mask * self.operator.forward(image), self.operator.forward(eps)
 
     def _again(
-        self, schedule: Schedule, t: Tensor, before: Tensor | None, estimate: Tensor, noise: Tensor, streams: Streams
+        self, level: NoiseLevel, before: NoiseLevel | None, estimate: Tensor, noise: Tensor, streams: Streams
     ) -> Tensor:
-        """The estimate at the noise level t again."""
-        alpha, sigma = schedule(t)
-        fresh = streams.normal_like(estimate)
-        share = torch.zeros_like(sigma)
-        if before is not None:
-            share = torch.exp(schedule.log_snr(before) - schedule.log_snr(t))
-        drawn = sigma if self.inject == "new" else self.eta * sigma * (1 - share).clamp(min=0).sqrt()
-        kept = (sigma**2 - drawn**2).clamp(min=0).sqrt()
-        mean = expand_like(alpha, estimate) * estimate
-        return mean + expand_like(kept, estimate) * noise + expand_like(drawn, estimate) * fresh
+        """The estimate at the noise level again."""
+        share = 0.0 if before is None else (level.rho / before.rho) ** 2
+        drawn = level.sigma if self.inject == "new" else self.eta * level.sigma * max(1 - share, 0.0) ** 0.5
+        kept = max(level.sigma**2 - drawn**2, 0.0) ** 0.5
+        again: Tensor = level.alpha * estimate + kept * noise + drawn * streams.normal_like(estimate)
+        return again
 
 
 class _Given:
