@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from skiagraph.diffusion.schedule import EDM, linear_table
 from skiagraph.diffusion.streams import Streams
-from skiagraph.inverse.consistent import Anchors, ConsistentDenoiser, LineWeightedNormal
+from skiagraph.inverse.consistent import Anchors, ConsistentDenoiser, ConsistentNetwork, LineWeightedNormal
 from skiagraph.physics.fourier import CoilFourier, to_complex
 
 SIZES = [(12, 16), (11, 15), (9, 16)]
@@ -45,6 +45,31 @@ def test_the_estimate_meets_the_data_as_noise_vanishes(size: tuple[int, int], ba
     errors = [misfit(module(q, level(rho), mask, fields).image, q, mask, fields) for rho in (0.1, 1e-3, 1e-5)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-3
+
+
+@torch.no_grad()
+def test_cascades_feed_each_other_and_end_at_the_data() -> None:
+    batch, fields = scan(), maps()
+    first, second = Mixing(3), Mixing(3)
+    arguments = (batch["kspace"], level(0.05), batch["mask"], fields)
+    one, two = network(first), ConsistentNetwork(first, later=[second], patch=1)
+    assert (one.evaluations, two.evaluations) == (1, 2)
+    assert not torch.allclose(one(*arguments).image, two(*arguments).image, atol=1e-4)
+    exact = {"patch": 1, "linear_iterations": 60, "data_iterations": 60}
+    quiet = [ConsistentNetwork(Silent(), later=[Silent()] * count, **exact) for count in (0, 2)]
+    # A silent network leaves the least-squares image; its data step can only bring it closer to the data.
+    before, after = (misfit(module(*arguments).image, batch["kspace"], batch["mask"], fields) for module in quiet)
+    assert after <= before * 1.001
+
+
+@torch.no_grad()
+def test_the_expected_error_may_follow_the_share_of_lines_seen() -> None:
+    batch, module = scan(), network()
+    plain = module(batch["kspace"], level(0.2), batch["mask"], batch["maps"]).log_error
+    module.error_slope += 0.5
+    share = batch["mask"].flatten(1).mean(1, keepdim=True)
+    sloped = module(batch["kspace"], level(0.2), batch["mask"], batch["maps"]).log_error
+    assert torch.allclose(sloped, plain - 0.5 * share.log())
 
 
 @torch.no_grad()

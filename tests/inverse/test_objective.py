@@ -126,6 +126,17 @@ def test_hidden_lines_are_judged_and_anchors_are_not() -> None:
     assert torch.allclose(before, power / (2 * 4 * 12 * judged.flatten(1).sum(1)), rtol=1e-5)
 
 
+def test_items_alone_show_anchors_only_at_the_noisiest_level() -> None:
+    parts = partition_lines(wide_mask(), Streams(range(40)), hide=0.0, anchored=1.0, alone=1.0, centre=6)
+    assert not parts.noisy.any()
+    assert parts.hidden.flatten(1).any(1).float().mean() > 0.9
+    batch, recorder = scan(noise=0.02), Recorder()
+    objective = MeasurementObjective(anchored=1.0, alone=1.0, centre=2, flips=False)
+    objective(recorder, batch, Streams([1, 2, 3]))
+    assert not recorder.mask.any()
+    assert recorder.rho.tolist() == [objective.rho_range[1]] * 3
+
+
 def test_noise_levels_stay_in_their_range() -> None:
     batch, recorder = scan(batch=3), Recorder()
     objective = MeasurementObjective(log_rho=(0.0, 4.0), rho_range=(0.5, 2.0))

@@ -19,6 +19,7 @@ conjugate-gradient steps.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -40,7 +41,8 @@ class Estimate(NamedTuple):
     """What a `ConsistentNetwork` returns: the image (B, 2, H, W) and its expected log squared error by kind (B, 2).
 
     Column 0 holds for items judged on lines that they saw, column 1 for items judged on hidden lines; both are
-    functions of the noise level alone, learned with the loss to weigh it (see `MeasurementObjective`).
+    functions of the noise level and of the share of lines seen, learned with the loss to weigh it (see
+    `MeasurementObjective`).
     """
 
     image: Tensor
@@ -99,6 +101,8 @@ class ConsistentNetwork(nn.Module):
     Args:
         backbone: network (B, 4 p^2, H / p, W / p), time (B,) -> (B, 2 p^2 or 3 p^2, H / p, W / p) with p = patch; the
             channels are re and im of x_lin and of x_anchor, p x p neighbours side by side; the third output is m.
+        later: further networks of the same kind; each corrects the image that the one before it and its data step
+            left, and a data step of its own follows (an unrolled reconstruction, as in the variational network).
         patch: p; 2 makes a network of the same cost see twice as far. Sizes that p does not divide are padded.
         sigma_data: scale s of one real part of the image, in normalised intensity.
         linear_iterations: conjugate-gradient steps of the linear estimates.
@@ -112,6 +116,7 @@ class ConsistentNetwork(nn.Module):
         self,
         backbone: nn.Module,
         *,
+        later: Sequence[nn.Module] = (),
         patch: int = 2,
         sigma_data: float = 0.25,
         linear_iterations: int = 6,
@@ -120,6 +125,7 @@ class ConsistentNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.later = nn.ModuleList(later)
         self.patch = patch
         self.sigma_data = sigma_data
         self.linear_iterations = linear_iterations
@@ -128,10 +134,17 @@ class ConsistentNetwork(nn.Module):
         knots = torch.linspace(*self.log_range, KNOTS).exp()
         share = knots * sigma_data / (knots**2 + sigma_data**2).sqrt()
         start = (0.5 * share).clamp(min=0.05 * sigma_data).log()
-        self.log_width = nn.Parameter(torch.stack([start, torch.full_like(start, math.log(0.2 * sigma_data))]))
+        tables = torch.stack([start, torch.full_like(start, math.log(0.2 * sigma_data))])
+        self.log_width = nn.Parameter(tables.repeat(1 + len(later), 1, 1))
+        self.error_slope = nn.Parameter(torch.zeros(4))
         self.log_error = nn.Parameter(
             2 * torch.stack([start, start, start, start]).clamp(max=math.log(0.1 * sigma_data))
         )
+
+    @property
+    def evaluations(self) -> int:
+        """Passes of an image through a backbone in one estimate."""
+        return 1 + len(self.later)
 
     def _lookup(self, tables: Tensor, rho: Tensor) -> Tensor:
         """Tables (n, KNOTS) at ratios rho (B,), linear in log rho: (B, n)."""
@@ -165,12 +178,16 @@ class ConsistentNetwork(nn.Module):
         if anchors is not None and anchor_weights is not None:
             anchored = anchors.mask.flatten(1).any(1)
             second = self._linear(maps, anchor_weights, anchors.mask * anchors.kspace, unit)
-        correction, log_map = self._correction(linear, second, rho, anchored)
         kind = anchored.long()[:, None]
-        width = self._lookup(self.log_width, rho).gather(1, kind)[..., None]
-        width = (width + log_map).exp() if log_map is not None else width.exp()
-        image = self._data_step(linear + correction, width, maps, weights, lines)
-        errors = self._lookup(self.log_error, rho).gather(1, torch.cat([2 * kind, 2 * kind + 1], 1))
+        image = linear
+        for backbone, table in zip([self.backbone, *self.later], self.log_width, strict=True):
+            correction, log_map = self._correction(backbone, image, second, rho, anchored)
+            width = self._lookup(table, rho).gather(1, kind)[..., None]
+            width = (width + log_map).exp() if log_map is not None else width.exp()
+            image = self._data_step(image + correction, width, maps, weights, lines)
+        columns = torch.cat([2 * kind, 2 * kind + 1], 1)
+        sparsity = -(weights > 0).to(rho).flatten(1).mean(1, keepdim=True).log()
+        errors = self._lookup(self.log_error, rho).gather(1, columns) + self.error_slope[columns] * sparsity
         return Estimate(to_real(image), errors)
 
     def _data_step(self, image: Tensor, width: Tensor, maps: Tensor, weights: Tensor, lines: Tensor) -> Tensor:
@@ -186,28 +203,32 @@ class ConsistentNetwork(nn.Module):
         return conjugate_gradient(normal, rhs, None, self.linear_iterations)
 
     def _correction(
-        self, linear: Tensor, second: Tensor, rho: Tensor, anchored: Tensor
+        self, backbone: nn.Module, image: Tensor, second: Tensor, rho: Tensor, anchored: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Correction of the linear estimate (B, H, W) complex, and the map m (B, H, W) where the backbone gives one."""
+        """Correction of the image so far (B, H, W) complex, and the map m (B, H, W) where the backbone gives one.
+
+        `anchored` (B,) says which items have anchors: the linear estimates of the others are shrunk towards 0, which is
+        undone.
+        """
         s = self.sigma_data
         total = (rho**2 + s**2)[:, None, None, None]
         level = rho[:, None, None, None]
         shrunk = torch.where(anchored[:, None, None, None], s, total.sqrt()) / s**2
-        first = to_real(linear) * shrunk.clamp(max=4.0 / s)
+        first = to_real(image) * (shrunk.clamp(max=4.0 / s) if backbone is self.backbone else 1 / s)
         time = 16.0 * rho.clamp(*map(math.exp, self.log_range)).log()
-        out = self._patched(torch.cat([first, to_real(second) / s], 1), time)
+        out = self._patched(backbone, torch.cat([first, to_real(second) / s], 1), time)
         c_out = s * ((level**2 + self.residual_share * s**2) / total).sqrt()
         out = out.to(torch.float32)
         log_map = 4 * torch.tanh(out[:, 2] / 4) if out.shape[1] > 2 else None
         return to_complex(c_out * out[:, :2]), log_map
 
-    def _patched(self, x: Tensor, time: Tensor) -> Tensor:
+    def _patched(self, backbone: nn.Module, x: Tensor, time: Tensor) -> Tensor:
         """The backbone on p x p patches as channels."""
         height, width = x.shape[-2:]
         extra = (-width % self.patch, -height % self.patch)
         if any(extra):
             x = functional.pad(x, (0, extra[0], 0, extra[1]))
-        out = self.backbone(functional.pixel_unshuffle(x, self.patch), time)
+        out = backbone(functional.pixel_unshuffle(x, self.patch), time)
         return functional.pixel_shuffle(out, self.patch)[..., :height, :width]
 
 

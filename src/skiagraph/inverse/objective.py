@@ -104,6 +104,7 @@ def partition_lines(
     hide: float,
     anchored: float,
     centre: int,
+    alone: float = 0.0,
     hidden_share: tuple[float, float] = (0.15, 0.85),
     anchor_share: tuple[float, float] = (0.3, 1.0),
 ) -> Partition:
@@ -112,7 +113,8 @@ def partition_lines(
     With probability `hide` an item hides a share of its lines beyond the innermost `centre` ones from
     the network, which is still judged on them: so the network learns lines that were not observed, from the scans in
     which they were (further masking, as in Ambient Diffusion). With probability `anchored` an item hides lines, and
-    most of the remaining ones stay clean and condition the rest, as acquired lines do in a reconstruction.
+    most of the remaining ones stay clean and condition the rest, as acquired lines do in a reconstruction; in a share
+    `alone` of the anchored items all of them do, and nothing noisy is left.
 
     Args:
         mask: (B, 1, 1, W) real 0/1, the lines observed in each item.
@@ -120,11 +122,12 @@ def partition_lines(
         hide: probability in [0, 1] that an item hides lines.
         anchored: probability in [0, 1] that an item has anchors.
         centre: number of central lines that are never hidden.
+        alone: share in [0, 1] of the anchored items in which every remaining line is an anchor.
         hidden_share: range of the share of an item's outer lines that is hidden.
         anchor_share: range of the share of the remaining lines that are anchors in an anchored item.
     """
     width = mask.shape[-1]
-    coins = draws.uniform(5).to(mask)
+    coins = draws.uniform(6).to(mask)
     lines = draws.uniform(2, width).to(mask)
     inner = centre_columns(width, centre).to(mask).expand(mask.shape[0], width)
     is_anchored = coins[:, :1] < anchored
@@ -137,6 +140,7 @@ def partition_lines(
     keep = torch.where(narrow, keep * 0.3, keep.expand(-1, width))
     kept = torch.maximum((lines[:, 0] < keep).to(mask), inner) * mask[:, 0, 0]
     share = anchor_share[0] + (anchor_share[1] - anchor_share[0]) * coins[:, 4:5]
+    share = torch.where(coins[:, 5:] < alone, 1.0, share)
     anchor = torch.maximum((lines[:, 1] < share).to(mask), inner) * kept * is_anchored
     return Partition(*(part[:, None, None] for part in (kept - anchor, anchor, mask[:, 0, 0] - kept)))
 
@@ -166,6 +170,7 @@ class MeasurementObjective:
         hide: probability that an item hides lines (see `partition_lines`); 0 is the plain measurement score.
         anchored: probability that an item has anchors; 0 leaves an unconditional prior only.
         centre: innermost lines that are never hidden.
+        alone: share of the anchored items that show anchors only: the conditional mean that a trajectory starts from.
         hidden_share: range of the share of lines that a hiding item hides.
         anchor_share: range of the share of an anchored item's visible lines that are anchors.
         rows: rows of the image that an item shows, a random window; None for all. Rows are read out completely, so the
@@ -179,6 +184,7 @@ class MeasurementObjective:
     hide: float = 0.75
     anchored: float = 0.5
     centre: int = 12
+    alone: float = 0.0
     hidden_share: tuple[float, float] = (0.15, 0.85)
     anchor_share: tuple[float, float] = (0.3, 1.0)
     rows: int | None = None
@@ -203,9 +209,11 @@ class MeasurementObjective:
             hide=self.hide,
             anchored=self.anchored,
             centre=self.centre,
+            alone=self.alone,
             hidden_share=self.hidden_share,
             anchor_share=self.anchor_share,
         )
+        rho = torch.where(parts.noisy.flatten(1).any(1), rho, self.rho_range[1])
         q = kspace + rho[:, None, None, None] * streams.normal_like(kspace)
         estimate = network(q, rho, parts.noisy, maps, Anchors(kspace, parts.anchor, level.clamp(min=1e-4)))
         judged = mask - parts.anchor
