@@ -6,11 +6,10 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
-
 from benchmarks.machine import describe_machine, load
 from benchmarks.report import print_section, write_results
 from benchmarks.timing import Row, Section, Spread, race, rows_of, spread, timed
+from rich.console import Console
 
 SECTION = Section(
     "Walks",
