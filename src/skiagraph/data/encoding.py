@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from skiagraph.errors import DataError
 
+OURS = "skiagraph"
+
 __all__ = ["Encoding", "build_header", "parse_header", "remove_oversampling"]
 
 
@@ -26,6 +28,7 @@ class Encoding:
         noise_bandwidth: variance of a noise scan relative to that of the same samples in an imaging line, because the
             receiver's filter falls off towards its edges; 1 when not stated.
         separate_calibration: the calibration lines are a scan of their own.
+        provenance: "measured", or what a file that this library wrote says of itself.
     """
 
     encoded: tuple[int, int, int]
@@ -38,6 +41,7 @@ class Encoding:
     trajectory: str = "cartesian"
     noise_bandwidth: float = 1.0
     separate_calibration: bool = False
+    provenance: str = "measured"
 
     def measured_columns(self, width: int) -> tuple[int, int]:
         """Return first and one-past-last column of k-space of `width` columns that the scan could have measured."""
@@ -91,6 +95,7 @@ def parse_header(xml: str | bytes, source: str) -> Encoding:
             trajectory=str(getattr(part.trajectory, "value", part.trajectory)).lower(),
             noise_bandwidth=float(bandwidth) if bandwidth else 1.0,
             separate_calibration=str(getattr(mode, "value", mode)).lower() in ("separate", "external"),
+            provenance=str(system.systemModel) if system is not None and system.systemVendor == OURS else "measured",
         )
     except (ParserError, AttributeError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"{source}: the ISMRMRD header cannot be read ({type(error).__name__}: {error})") from error
@@ -104,7 +109,10 @@ def _triple(node: Any, kind: type) -> tuple[Any, Any, Any]:
 
 
 def build_header(encoding: Encoding, coils: int, slices: int) -> str:
-    """Write an ISMRMRD header with sizes only: no patient, no date, no device name."""
+    """Write an ISMRMRD header with sizes only: no patient, no date, no device name.
+
+    What is not measured says so: vendor "skiagraph", and the provenance as the model.
+    """
     from ismrmrd import xsd
 
     def space(matrix: tuple[int, int, int], size: tuple[float, float, float]) -> Any:
@@ -125,7 +133,11 @@ def build_header(encoding: Encoding, coils: int, slices: int) -> str:
     )
     header = xsd.ismrmrdHeader(
         experimentalConditions=xsd.experimentalConditionsType(H1resonanceFrequency_Hz=63_870_000),
-        acquisitionSystemInformation=xsd.acquisitionSystemInformationType(receiverChannels=coils),
+        acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
+            systemVendor=OURS if encoding.provenance != "measured" else None,
+            systemModel=encoding.provenance if encoding.provenance != "measured" else None,
+            receiverChannels=coils,
+        ),
         encoding=[part],
     )
     return str(xsd.ToXML(header))

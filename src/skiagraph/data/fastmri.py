@@ -153,6 +153,7 @@ def _assemble(found: _Content, file: Path) -> KSpace:
         noise_covariance=found.covariance,
         measurable=encoding.measured_columns(columns),
         slices=tuple(found.index),
+        provenance=encoding.provenance,
         source=file.name,
     )
 
@@ -176,6 +177,7 @@ def write_fastmri(path: str | os.PathLike[str], scan: KSpace) -> Path:
         image_mm=(scan.field_of_view_mm[0], image[1] * step[1], scan.slice_spacing_mm),
         centre=columns // 2,
         last=columns - 1,
+        provenance=scan.provenance,
     )
     buffer = BytesIO()
     with h5py.File(buffer, "w") as content:

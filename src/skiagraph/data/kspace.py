@@ -42,6 +42,7 @@ class KSpace:
         measurable: first and one-past-last column that the scan could have measured; the others are padding.
         slices: indices of the slices in the file.
         notes: what a reader must know of how the file was read.
+        provenance: "measured", or "simulated k-space".
         source: file name or description; never a patient identifier.
     """
 
@@ -59,6 +60,7 @@ class KSpace:
     measurable: tuple[int, int] | None = None
     slices: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    provenance: str = "measured"
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4 or 0 in self.data.shape:

@@ -88,6 +88,7 @@ def read_ismrmrd(
         calibration=None if calibration is None else remove_oversampling(calibration, kept),
         measurable=_measurable(encoding, sampled[0]),
         slices=tuple(chosen),
+        provenance=encoding.provenance,
         notes=(*kinds.notes, *_notes(placed, averages)),
         source=file.name,
     )
@@ -172,6 +173,7 @@ def write_ismrmrd(path: str | os.PathLike[str], scan: KSpace) -> Path:
         image_mm=(scan.field_of_view_mm[0], image[1] * step[1], scan.slice_spacing_mm),
         centre=columns // 2,
         last=columns - 1,
+        provenance=scan.provenance,
     )
     lines = []
     noise = np.zeros((coils, 0), dtype=np.complex64) if scan.noise_scan is None else scan.noise_scan

@@ -194,12 +194,30 @@ def _crop(kspace: NDArray[np.complex64], matrix: tuple[int, int]) -> NDArray[np.
     return kspace[..., top : top + matrix[0], left : left + matrix[1]] * scale
 
 
-def simulate(head: Head, pose: SlicePose, *, seed: int, case: str, settings: ScanSettings | None = None) -> Acquisition:
+def simulate(
+    head: Head,
+    pose: SlicePose,
+    *,
+    seed: int,
+    case: str,
+    settings: ScanSettings | None = None,
+    noise_case: str | None = None,
+    noise_std: float | None = None,
+) -> Acquisition:
     """Measure one slice of a head: y_c = crop F (C_c |I| exp(i phase)) + L g.
 
     F is the centred orthonormal transform on the fine grid, C_c the hidden Biot-Savart fields (mean root-sum-of-squares
     1 in the head), L the Cholesky factor of the coil covariance and g white noise. The phase, the coils and the noise
     have their own streams of (seed, case): changing the noise level leaves the object and the maps as they were.
+
+    Args:
+        head: the object.
+        pose: plane and position.
+        seed: seed of all streams.
+        case: name of the case: cases have phases, coils and noise of their own.
+        settings: how the slice is measured.
+        noise_case: case of the noise draw alone, for slices that share their coils; default `case`.
+        noise_std: noise per part and coil; default the settings' fraction of this slice's peak.
     """
     settings = settings or ScanSettings()
     rows, columns = settings.matrix
@@ -216,13 +234,13 @@ def simulate(head: Head, pose: SlicePose, *, seed: int, case: str, settings: Sca
     maps /= np.float32(np.sqrt((np.abs(coarse) ** 2).sum(axis=0))[mask].mean())
     clean = _crop(centred_fft2(maps * (magnitude * np.exp(1j * phase)).astype(np.complex64)), settings.matrix)
     truth = np.sqrt((np.abs(centred_ifft2(clean)) ** 2).sum(axis=0)).astype(np.float32)
-    noise_std = settings.noise_fraction * float(truth.max())
+    noise_std = settings.noise_fraction * float(truth.max()) if noise_std is None else noise_std
     covariance = _coil_covariance(case_generator(seed, case, "covariance"), settings.coils)
     factor = np.linalg.cholesky(covariance)
-    samples = _noise(case_generator(seed, case, "noise"), factor, rows * columns).reshape(-1, rows, columns)
+    samples = _noise(case_generator(seed, noise_case or case, "noise"), factor, rows * columns)
     alone = _noise(case_generator(seed, case, "noise scan"), factor, settings.noise_samples)
     return Acquisition(
-        kspace=clean + np.float32(noise_std) * samples,
+        kspace=clean + np.float32(noise_std) * samples.reshape(clean.shape),
         truth=truth,
         hidden_maps=np.ascontiguousarray(maps[:, ::step, ::step]),
         mask=mask,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from skiagraph.tasks.reconstruct.calibrate import Spread
+from skiagraph.tasks.reconstruct.checks import training_masks
 from skiagraph.tasks.reconstruct.network import KIND
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.settings import TrainSettings
@@ -107,7 +108,8 @@ def _mask_settings(settings: TrainSettings, scan: PreparedScan) -> dict[str, Any
     measured = {"acceleration": 1 / max(beyond, 1 / columns), "centre": centre}
     simulated = {"acceleration": simulate.acceleration, "centre": simulate.centre}
     chosen = simulated if simulate.scans else measured
-    return {**chosen, "coils": int(scan.kspace.shape[1]), "effective_acceleration": effective}
+    masks = training_masks(scan)
+    return {**chosen, "coils": int(scan.kspace.shape[1]), "effective_acceleration": effective, **masks}
 
 
 def _fingerprint(scan: PreparedScan) -> str:

@@ -19,6 +19,7 @@ from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.acquire import ToReconstruct, acquire
 from skiagraph.tasks.reconstruct.baselines import BASELINES, tuned_baseline
+from skiagraph.tasks.reconstruct.checks import check_fit, mask_record
 from skiagraph.tasks.reconstruct.network import load_prior
 from skiagraph.tasks.reconstruct.outputs import VOLUMES, check_writable, run_folder, write_images, write_text
 from skiagraph.tasks.reconstruct.page import write_report
@@ -103,30 +104,6 @@ def sampler_settings(settings: ReconstructSettings, record: PriorRecord) -> Samp
     )
 
 
-def check_fit(record: PriorRecord, data: ToReconstruct) -> tuple[str, ...]:
-    """Refuse a scan that the prior was not made for; warn of one that it only nearly fits."""
-    warnings: list[str] = []
-    trained = record.measurement.settings if record.measurement else {}
-    coils, known = data.scan.kspace.shape[1], trained.get("coils")
-    if known is not None and int(str(known)) != coils:
-        warnings.append(f"The scan has {coils} coils; the prior was trained with {known}. Coil maps take care of it.")
-    for axis, (asked, made) in enumerate(zip(data.spacing_mm[:2], record.spacing_mm, strict=True)):
-        if abs(asked - made) > 0.3 * made:
-            raise InputError(
-                f"scan: its pixels are {asked:.2f} mm along axis {axis}, but prior {record.name!r} was trained on "
-                f"{made:.2f} mm; give a scan of that resolution, or train a prior on scans like yours."
-            )
-        if abs(asked - made) > 0.05 * made:
-            warnings.append(f"Pixels are {asked:.2f} mm along axis {axis}; the prior was trained on {made:.2f} mm.")
-    effective = trained.get("effective_acceleration")
-    if effective is not None and data.acceleration > 3.0 * float(str(effective)):
-        warnings.append(
-            f"Effective acceleration {data.acceleration:.1f}; the prior learned from {float(str(effective)):.1f}. "
-            "Far beyond it, structure is guessed rather than measured: look at the error bars."
-        )
-    return tuple(warnings)
-
-
 def _check_baselines(names: Sequence[str]) -> None:
     unknown = [name for name in names if name not in BASELINES]
     if unknown:
@@ -163,7 +140,14 @@ def compute(
     )
     seconds["skiagraph"] = (time.perf_counter() - started) / len(data.scan)
     evaluations = sampler.evaluations() * sampler.samples + (0 if direct is None else MEAN_EVALUATIONS)
-    return Reconstruction(samples, direct, spread, images, seconds, evaluations)
+    return Reconstruction(
+        samples=data.shown(samples),
+        direct=None if direct is None else data.shown(direct),
+        spread=spread,
+        baselines={name: data.shown(image) for name, image in images.items()},
+        seconds=seconds,
+        evaluations=evaluations,
+    )
 
 
 def expectation(settings: ReconstructSettings) -> dict[str, Any]:
@@ -226,6 +210,7 @@ def leave(
         **run_record(),
         "prior": {"name": record.name, "weights_sha256": record.weights_sha256},
         "input": data.record(),
+        "mask": mask_record(record, data),
         "network_evaluations_per_slice": result.evaluations,
         "seconds_per_slice": dict(result.seconds),
         "figures": rows,

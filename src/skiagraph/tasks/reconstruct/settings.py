@@ -48,10 +48,22 @@ class ReconstructSettings(Settings):
         ["zero-filled", "cg-sense", "l1-wavelet", "total-variation"],
         description="Baselines to compute in the same run; may be empty.",
     )
+    counters: dict[str, int] = Field(
+        {}, description="Which contrast, phase, repetition or set of an ISMRMRD file that holds several, by name."
+    )
+    maps: Path | None = Field(
+        None, description="Coil maps of the scan, as `skiagraph maps` writes them; default: estimated here."
+    )
+    coils: int | None = Field(None, ge=1, description="Compress to at most this many virtual coils; default: keep all.")
+    noise: Path | None = Field(
+        None,
+        description="File with the noise of the receivers: ISMRMRD noise lines, `noise_scan` or `noise_covariance`.",
+    )
+    prewhiten: bool = Field(True, description="Pre-whiten the coils where a noise scan or covariance is there.")
     noise_std: float | None = Field(
         None,
-        gt=0,
-        description="Noise per real and imaginary part in the file's units; default: estimated from the scan.",
+        ge=0,
+        description="Noise per real and imaginary part in the file's units; default: from the noise scan or estimated.",
     )
     batch: int | None = Field(None, ge=1, description="Images in one network call; default by memory.")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice.")
@@ -109,6 +121,8 @@ class TrainSettings(Settings):
     network: NetworkSettings = Field(NetworkSettings(), description="Size of the network.")
     objective: ObjectiveSettings = Field(ObjectiveSettings(), description="What is learned from a scan.")
     output: Path = Field(description="Folder of the prior to make; the run's state and metrics lie in it too.")
+    coils: int | None = Field(None, ge=1, description="Compress files to at most this many virtual coils.")
+    prewhiten: bool = Field(True, description="Pre-whiten the coils of files that hold a noise scan or covariance.")
     start: Path | None = Field(None, description="Prior folder whose weights the run starts from; default: fresh ones.")
     name: str = Field("prior", description="Name of the prior, for its card.")
     images: int = Field(40_000, ge=1, description="Images to see in all.")

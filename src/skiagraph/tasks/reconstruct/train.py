@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skiagraph.data.kspace import KSpace, read_kspace
 from skiagraph.data.simulation import ScanSettings
-from skiagraph.errors import InputError
 from skiagraph.inverse.objective import MeasurementObjective
 from skiagraph.tasks.progress import OnProgress, silent
-from skiagraph.tasks.reconstruct.acquire import file_maps, file_noise
 from skiagraph.tasks.reconstruct.calibrate import Spread, calibrate_spread
+from skiagraph.tasks.reconstruct.checks import training_warnings
 from skiagraph.tasks.reconstruct.network import build_network, start_from
 from skiagraph.tasks.reconstruct.outputs import check_writable
 from skiagraph.tasks.reconstruct.posterior import SamplerSettings
+from skiagraph.tasks.reconstruct.prepare import Treatment
 from skiagraph.tasks.reconstruct.prior_record import describe_prior
-from skiagraph.tasks.reconstruct.scan import PreparedScan, prepare_slices
+from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.settings import SimulateSettings, TrainSettings
 from skiagraph.tasks.reconstruct.simulated import simulate_training_scans
+from skiagraph.tasks.reconstruct.training_files import scans_from_files
 from skiagraph.training import Progress, TrainingResult, TrainingSettings, train
 from skiagraph.training.prior import Prior
 from skiagraph.training.processes import process_group, process_rank
@@ -71,7 +71,7 @@ def training_scans(
 ) -> tuple[PreparedScan, list[dict[str, Any]]]:
     """The scans to learn from, and the records of their sources."""
     if settings.data:
-        return _scans_from_files(settings.data, on_progress)
+        return scans_from_files(settings.data, Treatment(settings.prewhiten, settings.coils), on_progress)
     simulate = settings.simulate
     slices, records = simulate_training_scans(
         simulate.scans,
@@ -83,38 +83,6 @@ def training_scans(
         on_progress=lambda done, total: on_progress("training scans", done, total),
     )
     return slices.scan, records
-
-
-def _scans_from_files(files: list[Path], on_progress: OnProgress) -> tuple[PreparedScan, list[dict[str, Any]]]:
-    """Read k-space files of one matrix size and coil count; each keeps its one mask."""
-    parts: list[PreparedScan] = []
-    records: list[dict[str, Any]] = []
-    first: KSpace | None = None
-    for done, file in enumerate(files):
-        on_progress("training scans", done, len(files))
-        scan = read_kspace(file)
-        first = first or scan
-        _check_alike(file, scan, files[0], first)
-        mask = torch.from_numpy(scan.mask).to(torch.float32)
-        parts.append(prepare_slices(torch.from_numpy(scan.data), mask, file_maps(scan, file), file_noise(scan)))
-        records.append({"name": file.name, "licence": "not stated", "spacing_mm": list(first.spacing_mm[:2])})
-    on_progress("training scans", len(files), len(files))
-    return PreparedScan.join(parts), records
-
-
-def _check_alike(file: Path, scan: KSpace, known: Path, first: KSpace) -> None:
-    """Refuse files of several sizes or resolutions."""
-    if scan.data.shape[1:] != first.data.shape[1:]:
-        raise InputError(
-            f"data: {file} has (coils, rows, columns) {scan.data.shape[1:]}, but {known} has {first.data.shape[1:]}; "
-            "one prior learns from scans of one size: train one for each."
-        )
-    pairs = list(zip(scan.spacing_mm[:2], first.spacing_mm[:2], strict=True))
-    if any(abs(here - there) > 0.05 * there for here, there in pairs):
-        raise InputError(
-            f"data: {file} has pixels of {pairs[0][0]:.2f} x {pairs[1][0]:.2f} mm, but {known} of {pairs[0][1]:.2f} x "
-            f"{pairs[1][1]:.2f} mm; one prior learns from scans of one resolution: train one for each."
-        )
 
 
 def training_settings(settings: TrainSettings) -> TrainingSettings:
@@ -169,6 +137,7 @@ class TrainResult:
         seconds: seconds of training.
         loss: last logged loss.
         spread: calibration of the error bars.
+        warnings: what a user of the prior must know of its training scans.
     """
 
     prior: Path
@@ -176,6 +145,7 @@ class TrainResult:
     seconds: float
     loss: float
     spread: Spread
+    warnings: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Names and values."""
@@ -185,6 +155,7 @@ class TrainResult:
             "seconds": round(self.seconds, 1),
             "last_loss": self.loss,
             "error_bar_factor": round(self.spread.factor, 3),
+            "warnings": list(self.warnings),
         }
 
 
@@ -232,8 +203,10 @@ def finish_training(
     on_progress("error bars", 0, 1)
     spread = calibrate_spread(network, scan.select(chosen), SamplerSettings(samples=4), seed=settings.seed)
     on_progress("error bars", 1, 1)
+    warnings = (*(w for source in sources for w in source.get("warnings", ())), *training_warnings(scan))
     record = describe_prior(settings, scan, sources, trained, spread)
+    record = record.model_copy(update={"limits": [*record.limits, *warnings]})
     if process_rank() == 0:
         Prior(network, record).save(settings.output, weights="float16")
     loss = float(trained.last.get("loss", float("nan")))
-    return TrainResult(settings.output, trained.images, trained.seconds, loss, spread)
+    return TrainResult(settings.output, trained.images, trained.seconds, loss, spread, warnings)
