@@ -123,6 +123,10 @@ def test_every_prior_joins_with_all_its_methods(
     assert set(run["priors"]) == {"ours", "ssdu", "ambient", "image"}
     assert {"config.yaml", "table.md", "report.html", "report.npz"} <= {f.name for f in (tmp_path / "run").iterdir()}
     assert "image (PiGDM)" in (tmp_path / "run" / "table.md").read_text()
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run" / "parts").iterdir()}
+    again = evaluate_rivals(settings)
+    assert [row.record() for row in again.comparisons[0].rows] == [row.record() for row in result.comparisons[0].rows]
+    assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "run" / "parts").iterdir()} == kept
 
 
 def test_undersampled_scans_make_no_clean_prior(scan_file: Path, tmp_path: Path) -> None:

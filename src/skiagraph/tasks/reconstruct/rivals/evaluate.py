@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,13 @@ from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, writ
 from skiagraph.tasks.reconstruct.rivals.factory import load_rivals
 from skiagraph.tasks.reconstruct.rivals.figures import Scores, all_scores
 from skiagraph.tasks.reconstruct.rivals.interface import Measured, Rival, measure
+from skiagraph.tasks.reconstruct.rivals.parts import Parts
 from skiagraph.tasks.reconstruct.rivals.plug_in import PlugIn
-from skiagraph.tasks.reconstruct.rivals.settings import RivalsSettings
+from skiagraph.tasks.reconstruct.rivals.settings import PlugInSettings, RivalsSettings
 from skiagraph.tasks.reconstruct.rivals.slices import JudgedSlices, judged_slices, tuning_slices
 from skiagraph.tasks.reconstruct.rivals.table import Comparison, make_rows, markdown, page_table
 from skiagraph.tasks.reconstruct.rivals.tuner import tune_plug_in
+from skiagraph.tasks.reconstruct.simulated import SimulatedSlices
 
 __all__ = ["RivalsResult", "compare", "evaluate_rivals", "expectation", "tuned_rivals"]
 
@@ -97,37 +101,92 @@ def evaluate_rivals(settings: RivalsSettings, on_progress: OnProgress = silent) 
     rivals, records = load_rivals(settings, device)
     rates: Sequence[float | None] = [None] * len(settings.scans) if settings.scans else settings.accelerations
     comparisons, pictures, tuned = [], [], {}
+    parts = Parts(settings.output / "parts")
     for slices, rate in zip(judged_slices(settings, on_progress), rates, strict=True):
-        chosen, tuned[slices.title] = tuned_rivals(rivals, settings, rate, on_progress)
-        comparison, made = compare(chosen, slices, settings.against, on_progress)
+        key = _key(settings, slices, rate, device)
+        known = {method: prior["weights_sha256"] for prior in records.values() for method in prior["methods"]}
+        chosen, tuned[slices.title] = tuned_rivals(
+            rivals, settings, rate, parts, {**key, "weights": known}, on_progress
+        )
+        runs = {r.name: partial(parts.measured, {**key, **_identity(r, known)}) for r in chosen}
+        comparison, made = compare(chosen, slices, settings.against, runs, on_progress)
         comparisons.append(comparison)
         pictures += picture_rows(slices, comparison, made)
     extra = {"priors": records, "tuned": tuned, "seed": settings.seed, "acquisition_seed": settings.acquisition_seed}
     return _leave(settings, comparisons, pictures, extra, device)
 
 
+def _key(settings: RivalsSettings, slices: JudgedSlices, rate: float | None, device: str) -> dict[str, Any]:
+    """What every part on some slices depends on."""
+    names = (
+        "masks",
+        "centre",
+        "noise_fraction",
+        "coils",
+        "acquisition_seed",
+        "seed",
+        "samples",
+        "mirrors",
+        "precision",
+    )
+    values = settings.model_dump(mode="json", include=set(names))
+    data = hashlib.sha256(slices.scan.kspace.cpu().numpy().tobytes()).hexdigest()
+    return {**values, "data": data, "slices": slices.names, "rate": rate, "device": device}
+
+
+def _identity(rival: Rival, weights: Mapping[str, str]) -> dict[str, Any]:
+    """What tells one method from another: its name, its weights and its numbers."""
+    numbers = rival.settings.model_dump() if isinstance(rival, PlugIn) else None
+    return {"method": rival.name, "weights": weights.get(rival.name), "numbers": numbers}
+
+
 def tuned_rivals(
-    rivals: Sequence[Rival], settings: RivalsSettings, rate: float | None, on_progress: OnProgress = silent
+    rivals: Sequence[Rival],
+    settings: RivalsSettings,
+    rate: float | None,
+    parts: Parts,
+    key: Mapping[str, Any],
+    on_progress: OnProgress = silent,
 ) -> tuple[list[Rival], list[dict[str, Any]]]:
-    """The rivals with the numbers of their samplers tuned on training heads, where `settings.tune` names some."""
-    if not settings.tune or rate is None:
+    """The rivals with the numbers of their samplers tuned on training heads, where `settings.tune` names some.
+
+    Args:
+        rivals: the methods.
+        settings: the comparison.
+        rate: nominal acceleration; None for measured scans, on which nothing is tuned.
+        parts: where what was tuned before is kept.
+        key: what the outcome depends on; its "weights" are those of every method by name.
+        on_progress: told about every method.
+    """
+    samplers = [rival for rival in rivals if isinstance(rival, PlugIn)]
+    if not settings.tune or rate is None or not samplers:
         return list(rivals), []
     slices = tuning_slices(settings, rate)
-    found: list[Rival] = []
-    records = []
-    for rival in rivals:
-        if isinstance(rival, PlugIn):
-            on_progress(f"tuning {rival.name}", 0, 1)
-            best = tune_plug_in(replace(rival, samples=min(2, rival.samples)), slices)
-            records.append(best.record())
-            rival = replace(rival, settings=best.rival.settings)
-            on_progress(f"tuning {rival.name}", 1, 1)
-        found.append(rival)
-    return found, records
+    records: dict[str, dict[str, Any]] = {}
+    for done, rival in enumerate(samplers):
+        on_progress(f"tuning {rival.name}", done, len(samplers))
+        start = replace(rival, samples=min(2, rival.samples))
+        identity = {**key, **_identity(rival, key["weights"]), "tune": settings.tune}
+        records[rival.name] = parts.numbers(identity, partial(_tune, start, slices))
+    on_progress("tuning", len(samplers), len(samplers))
+    found = [_renumbered(rival, records[rival.name]) if isinstance(rival, PlugIn) else rival for rival in rivals]
+    return found, list(records.values())
+
+
+def _tune(rival: PlugIn, slices: SimulatedSlices) -> dict[str, Any]:
+    return tune_plug_in(rival, slices).record()
+
+
+def _renumbered(rival: PlugIn, record: Mapping[str, Any]) -> PlugIn:
+    return replace(rival, settings=PlugInSettings(**record["chosen"]))
 
 
 def compare(
-    rivals: Sequence[Rival], slices: JudgedSlices, against: str | None = None, on_progress: OnProgress = silent
+    rivals: Sequence[Rival],
+    slices: JudgedSlices,
+    against: str | None = None,
+    runs: Mapping[str, Callable[[Callable[[], Measured]], Measured]] | None = None,
+    on_progress: OnProgress = silent,
 ) -> tuple[Comparison, dict[str, Measured]]:
     """Run every method on one set of slices.
 
@@ -135,6 +194,7 @@ def compare(
         rivals: the methods.
         slices: the slices with their truth.
         against: the method all are compared to; None for the first one with a network.
+        runs: by method, what is called with the run, so that it may hand back an earlier outcome (see `Parts`).
         on_progress: told about every method.
     """
     scores: dict[str, Scores] = {}
@@ -142,7 +202,8 @@ def compare(
     facts = {}
     for done, rival in enumerate(rivals):
         on_progress(f"{slices.title}: {rival.name}", done, len(rivals))
-        result = made[rival.name] = measure(rival, slices.scan, slices.names)
+        run = partial(measure, rival, slices.scan, slices.names)
+        result = made[rival.name] = runs[rival.name](run) if runs is not None else run()
         scores[rival.name] = all_scores(result.estimates, slices.scan, slices.truth, slices.head)
         facts[rival.name] = (rival.trained_on, rival.evaluations, result.seconds, result.memory_gib)
     on_progress(f"{slices.title}: all methods", len(rivals), len(rivals))

@@ -43,13 +43,15 @@ def load_rivals(settings: RivalsSettings, device: str | torch.device = "cpu") ->
     records: dict[str, Any] = {}
     for name, folder in settings.priors.items():
         prior = Prior.load(folder, device=device)
+        joined = rivals_of(name, folder, prior, settings)
         records[name] = {
             "folder": str(folder),
             "name": prior.record.name,
             "weights_sha256": prior.record.weights_sha256,
             "images_seen": prior.record.training.images_seen,
+            "methods": [rival.name for rival in joined],
         }
-        found += rivals_of(name, folder, prior, settings)
+        found += joined
     _check(found, settings)
     return found, records
 

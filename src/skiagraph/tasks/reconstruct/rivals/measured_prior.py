@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from skiagraph.inverse.consistent import ConsistentNetwork
 from skiagraph.tasks.reconstruct.posterior import (
-    evaluations_per_slice,
     SamplerSettings,
     conditional_mean,
+    evaluations_per_slice,
     posterior_samples,
     slice_seeds,
 )

@@ -108,7 +108,7 @@ class ImagePriorSettings(RivalTraining):
 class PlugInSettings(Settings):
     """One way to use an image prior on a scan."""
 
-    steps: int = Field(50, ge=1, description="Noise levels of the grid.")
+    steps: int = Field(30, ge=1, description="Noise levels of the grid.")
     noisiest: float = Field(5.0, gt=0, description="Noise level that the walk starts from, in normalised units.")
     finest: float = Field(0.01, gt=0, description="Noise level of the last step before the clean image.")
     strength: float = Field(
@@ -126,7 +126,7 @@ class PlugInSettings(Settings):
 class RivalsSettings(Settings):
     """Compare ways to reconstruct the same slices: one table with bootstrap intervals, pictures, page.
 
-    Every prior folder joins with all the methods its kind allows.
+    Every prior folder joins with all the methods its kind allows. A comparison that was stopped goes on where it stood.
     """
 
     sample: str = Field("colin27", description="Sample head whose simulated slices are reconstructed.")
@@ -147,10 +147,10 @@ class RivalsSettings(Settings):
         ["ddnm", "dps", "diffpir", "pigdm"], description="Ways to use an image prior."
     )
     ddnm: PlugInSettings = Field(PlugInSettings(), description="DDNM with noise.")
-    dps: PlugInSettings = Field(PlugInSettings(steps=100, strength=0.3, eta=1.0), description="DPS.")
-    diffpir: PlugInSettings = Field(PlugInSettings(strength=4.0, eta=0.55), description="DiffPIR.")
+    dps: PlugInSettings = Field(PlugInSettings(steps=60, strength=6.0, eta=1.0), description="DPS.")
+    diffpir: PlugInSettings = Field(PlugInSettings(strength=1.0, eta=0.55), description="DiffPIR.")
     pigdm: PlugInSettings = Field(PlugInSettings(eta=1.0), description="PiGDM.")
-    adps: PlugInSettings = Field(PlugInSettings(steps=100, strength=0.3, eta=1.0), description="A-DPS of Ambient.")
+    adps: PlugInSettings = Field(PlugInSettings(steps=60, strength=6.0, eta=1.0), description="A-DPS of Ambient.")
     samples: int = Field(4, ge=1, description="Posterior samples per slice of every sampler; their mean is judged.")
     mirrors: bool = Field(True, description="Average one-shot networks over the four mirror images of a scan.")
     tune: dict[str, int] = Field(
