@@ -108,8 +108,8 @@ def _about(command: Command) -> str:
     parts = [(_load(command.settings).__doc__ or command.summary).strip()]
     siblings = [other for other in COMMANDS if other.name == command.name]
     if len(siblings) > 1:
-        lines = [f"skiagraph {other.title}: {other.summary}" for other in siblings]
-        parts.append("\n".join([f"This is `skiagraph {command.title}`. Variants, the first is the default:", *lines]))
+        parts.append(f"This is `skiagraph {command.title}`. Variants, the first is the default:")
+        parts += [f"`skiagraph {other.title}`: {other.summary}" for other in siblings]  # a paragraph each, or they join
     return "\n\n".join([*parts, EXIT_CODES])
 
 

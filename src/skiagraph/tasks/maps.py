@@ -10,7 +10,7 @@ import tyro
 from pydantic import Field
 
 from skiagraph.config import Settings
-from skiagraph.errors import InputError
+from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.slices import chosen_slices
 
@@ -63,7 +63,10 @@ def _read(settings: MapsSettings) -> tuple[KSpace, list[int], int]:
     from skiagraph.data.kspace import calibration_columns, read_kspace
 
     scan = read_kspace(settings.scan)
-    found = calibration_columns(scan.mask)
+    try:
+        found = calibration_columns(scan.mask)
+    except DataError as error:
+        raise DataError(f"{settings.scan}: {error}") from error
     if settings.lines is not None and settings.lines > found:
         raise InputError(f"lines: found {settings.lines}, but {settings.scan} has {found} calibration lines")
     return scan, chosen_slices(settings.slices, len(scan)), settings.lines or found

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from helpers.tiny_scans import SCANNER, phantom
+from skiagraph.config import read_yaml
 from skiagraph.errors import SampleUnavailable
 from skiagraph.tasks.reconstruct import demo as module
 from skiagraph.tasks.reconstruct import simulated
@@ -31,10 +32,13 @@ def test_the_demo_runs_on_a_phantom_and_says_so(tmp_path: Path, monkeypatch: pyt
     assert "phantom stands in" in result.note
     assert "colin27: no registry answers" in result.note
     assert result.record()["note"] == result.note
-    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["report.html", "report.npz", "run.json"]
+    left = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert left == ["config.yaml", "report.html", "report.npz", "run.json"]
     page = result.page.read_text()
     assert "phantom stands in" in page
-    assert "simulated k-space" in page
+    assert "from simulated k-space" in page
+    assert "the best of the others at R = 4" in page
+    assert read_yaml(tmp_path / "demo" / "config.yaml")["slices"] == 1
     record = json.loads((tmp_path / "demo" / "run.json").read_text())
     assert (record["source"], record["note"]) == (result.source, result.note)
     figures = {row["method"]: row["psnr_db"] for row in result.rows}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skiagraph.config import dump_yaml, resolved
 from skiagraph.data.phantom import head_phantom
 from skiagraph.data.simulation import ScanSettings
 from skiagraph.data.slicing import locate_head, slice_positions
@@ -72,6 +73,16 @@ class DemoResult:
         return Group(*([Text(self.note)] if self.note else []), *parts)
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What came out at one acceleration."""
+
+    acceleration: float
+    data: ToReconstruct
+    result: Reconstruction
+    figures: SliceFigures
+
+
 def expectation(settings: DemoSettings) -> dict[str, Any]:
     """What the demo costs."""
     slices = settings.slices * len(settings.accelerations)
@@ -98,7 +109,7 @@ def demo(settings: DemoSettings, on_progress: OnProgress = silent) -> DemoResult
         source, note = "a generated phantom", f"The sample head cannot be had ({error}); a phantom stands in for it."
     on_progress("sample head", 1, 1)
     spread = float(str(record.extra.get("spread", 1.0)))
-    runs: list[tuple[float, ToReconstruct, Reconstruction, SliceFigures]] = []
+    runs: list[_Run] = []
     for acceleration in settings.accelerations:
         centre = default_centre(acceleration)
         slices = simulate_slices(
@@ -129,7 +140,7 @@ def demo(settings: DemoSettings, on_progress: OnProgress = silent) -> DemoResult
             baselines=BASELINES_SHOWN,
             on_progress=_staged(on_progress, acceleration),
         )
-        runs.append((acceleration, data, result, score_slices(result, slices.truth, slices.head)))
+        runs.append(_Run(acceleration, data, result, score_slices(result, slices.truth, slices.head)))
     return _leave(settings, source, note, runs, record.summary)
 
 
@@ -143,40 +154,48 @@ def _pixels() -> tuple[float, float, float]:
     return step, step, scanner.slice_thickness_mm
 
 
-def _leave(
-    settings: DemoSettings,
-    source: str,
-    note: str,
-    runs: list[tuple[float, ToReconstruct, Reconstruction, SliceFigures]],
-    prior_summary: str,
-) -> DemoResult:
-    rows: list[dict[str, Any]] = []
-    tables: list[Table] = []
-    pictures = []
-    highlights = []
-    for acceleration, data, result, figures in runs:
-        for row in figures.table():
-            covered = float(figures.coverage.mean()) if row["method"] == METHOD else None
-            rows.append({"R": acceleration, **row, "coverage": covered})
-        tables.append(figure_table(figures, result, f"R = {acceleration:g} ({data.acceleration:.1f}x effective)"))
-        pictures += picture_rows(data, result, figures)
-        best = max(BASELINES_SHOWN, key=lambda name: float(figures.psnr[name].mean()))
-        gain = float((figures.psnr[METHOD] - figures.psnr[best]).mean())
-        against = f"against {best}, the best of the others at R = {acceleration:g}"
-        highlights.append(Highlight(f"{gain:+.1f} dB", against))
-        share = f"{100 * float(np.mean(figures.coverage)):.0f} %"
-        highlights.append(Highlight(share, f"of the 90 % intervals hold the truth at R = {acceleration:g}"))
+def _leave(settings: DemoSettings, source: str, note: str, runs: list[_Run], prior_summary: str) -> DemoResult:
+    """Write the page, the figures and the configuration."""
+    rows = [row for run in runs for row in _figures(run)]
+    tables = [
+        figure_table(run.figures, run.result, f"R = {run.acceleration:g} ({run.data.acceleration:.1f}x effective)")
+        for run in runs
+    ]
+    used = [(name, str(value)) for name, value in resolved(settings).items() if value is not None]
+    record = {**run_record(), "source": source, "note": note, "figures": rows}
     page = Page(
         title="Brain slices from undersampled k-space",
         provenance="simulated k-space",
         summary=f"{source}. {prior_summary} Reconstructions are estimates, not measurements.",
-        highlights=tuple(highlights),
+        highlights=tuple(highlight for run in runs for highlight in _highlights(run)),
         warnings=(note,) if note else (),
-        tables=tuple(tables),
-        rows=tuple(pictures),
+        tables=(*tables, Table("What was run", ("setting", "value"), tuple(used), folded=True)),
+        rows=tuple(row for run in runs for row in picture_rows(run.data, run.result, run.figures)),
+        footer=f"skiagraph {record['skiagraph']}, commit {record['commit'] or 'unknown'}",
     )
-    record = {**run_record(), "source": source, "note": note, "figures": rows}
     with run_folder(settings.output) as staged:
         write_page(page, staged / "report.html")
         write_text(staged / "run.json", json.dumps(record, indent=2))
+        write_text(staged / "config.yaml", dump_yaml(settings))
     return DemoResult(settings.output / "report.html", source, rows, note)
+
+
+def _figures(run: _Run) -> list[dict[str, Any]]:
+    """One row a method."""
+    covered = float(run.figures.coverage.mean())
+    return [
+        {"R": run.acceleration, **row, "coverage": covered if row["method"] == METHOD else None}
+        for row in run.figures.table()
+    ]
+
+
+def _highlights(run: _Run) -> list[Highlight]:
+    """How far from the best of the other methods, and how often the error bars hold."""
+    psnr, place = run.figures.psnr, f"at R = {run.acceleration:g}"
+    best = max(BASELINES_SHOWN, key=lambda name: float(psnr[name].mean()))
+    gain = float((psnr[METHOD] - psnr[best]).mean())
+    share = 100 * float(np.mean(run.figures.coverage))
+    return [
+        Highlight(f"{gain:+.1f} dB", f"against {best}, the best of the others {place}"),
+        Highlight(f"{share:.0f} %", f"of the 90 % intervals hold the truth {place}"),
+    ]

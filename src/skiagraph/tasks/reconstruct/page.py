@@ -58,7 +58,7 @@ def reconstruction_page(
     )
 
 
-def figure_table(figures: SliceFigures, result: Reconstruction, title: str = "Figures") -> Table:
+def figure_table(figures: SliceFigures, result: Reconstruction, title: str = "All methods") -> Table:
     """PSNR, SSIM, NMSE and seconds of every method."""
     rows = tuple(
         (row["method"], row["psnr_db"], row["ssim"], row["nmse"], result.seconds.get(row["method"]))
@@ -96,12 +96,12 @@ def _row(
         lower.append(Picture(deviation, "standard deviation", kind="deviation"))
     for name, images in result.images().items():
         image = images[index].numpy().astype(np.float64)
-        caption = ""
+        label, caption = "posterior mean" if name == METHOD else name, ""
         if truth is not None and data.head is not None and figures is not None:
             image = image * fit_scale(image, truth, data.head[index].numpy())
             caption = f"{figures.psnr[name][index]:.1f} dB, SSIM {figures.ssim[name][index]:.2f}"
-            lower.append(Picture(np.abs(image - truth), f"error of {name}", kind="error"))
-        upper.append(Picture(image, "posterior mean" if name == METHOD else name, caption))
+            lower.append(Picture(np.abs(image - truth), f"error of {label}", kind="error"))
+        upper.append(Picture(image, label, caption))
     if truth is None:
         upper.append(Picture(deviation, "standard deviation", kind="deviation"))
     return PictureRow(
@@ -111,6 +111,7 @@ def _row(
         window=_window(truth if truth is not None else result.mean[index].abs().numpy()),
         error_factor=error_factor,
         spacing=(data.spacing_mm[0], data.spacing_mm[1]),
+        provenance=f"from {data.provenance.removesuffix(' k-space')} k-space",
     )
 
 
