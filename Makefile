@@ -2,7 +2,9 @@
 #   make demo        reconstruct slices of a head the prior never saw, beside today's methods; ends with a page
 #   make test        linter, type checker and tests
 #   make prior       train the shipped prior again, from nothing
-#   make oracle      the comparison prior on fully sampled scans (after make prior)
+#   make em          one EM round on top of the shipped prior: scans completed by its samples train it further
+#   make oracle      the comparison prior on fully sampled scans
+#   make rivals      the other methods that learn, on the same scans
 #   make experiment  the study behind the figures in the documentation
 #   make benchmark   side by side with other libraries
 # Variables: PYTHON (interpreter for the virtual environment), VENV (its folder), PIP_OPTIONS (extra words for pip install).
@@ -15,7 +17,7 @@ READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint prior oracle experiment benchmark clean
+.PHONY: help setup demo test lint prior em oracle rivals experiment benchmark clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -40,12 +42,16 @@ demo: $(READY)
 	$(BIN)/skiagraph demo
 
 prior: $(READY)
-	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-prior-stage-1.yaml
 	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-prior.yaml
 
-oracle: $(READY)
-	@test -e runs/brain-t1-128-stage-1/prior.json || { echo "The oracle starts from the prior's first stage: run make prior first."; exit 1; }
-	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-oracle.yaml
+em oracle: $(READY)
+	@test -e runs/brain-t1-128/prior.json || { mkdir -p runs; cp -r src/skiagraph/presets/priors/brain-t1-128 runs/; }
+	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-$@.yaml
+
+rivals: $(READY)
+	$(BIN)/skiagraph train ssdu --config src/skiagraph/presets/rivals/ssdu.yaml
+	$(BIN)/skiagraph train ambient --config src/skiagraph/presets/rivals/ambient.yaml
+	$(BIN)/skiagraph train image-prior --config src/skiagraph/presets/rivals/image-prior.yaml
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -21,9 +21,9 @@ from skiagraph.errors import SampleUnavailable
 from skiagraph.inverse.consistent import ConsistentNetwork
 from skiagraph.tasks.reconstruct.network import load_prior
 from skiagraph.tasks.reconstruct.posterior import (
-    MEAN_EVALUATIONS,
     SamplerSettings,
     conditional_mean,
+    evaluations_per_slice,
     posterior_samples,
     slice_seeds,
 )
@@ -127,14 +127,23 @@ def compare_samplers(effort: Effort, device: torch.device, report: Callable[[str
         "a mean does. Repeats are slices; ratios and gains are paired by slice. PSNR is after one fitted factor; "
         "seconds are those of a slice on its own.",
         "s",
-        [_row(name, samplers[name], outcomes[name], outcomes[REFERENCE], outcomes) for name in samplers],
+        [
+            _row(
+                name,
+                evaluations_per_slice(network, samplers[name], mean=samplers[name].samples > 1),
+                outcomes[name],
+                outcomes[REFERENCE],
+                outcomes,
+            )
+            for name in samplers
+        ],
         extra=("network evaluations", "PSNR (dB), mean", "gain over reference (dB), mean [min, max]"),
     )
 
 
 def _row(
     name: str,
-    settings: SamplerSettings,
+    evaluations: int,
     own: Sequence[_Outcome],
     reference: Sequence[_Outcome],
     outcomes: dict[str, list[_Outcome]],
@@ -143,7 +152,6 @@ def _row(
     ratios = [mine.seconds / base.seconds for mine, base in zip(own, outcomes[first], strict=True)]
     gains = [mine.psnr - base.psnr for mine, base in zip(own, reference, strict=True)]
     gain = "-" if name == REFERENCE else f"{np.mean(gains):+.2f} [{min(gains):+.2f}, {max(gains):+.2f}]"
-    evaluations = settings.evaluations() * settings.samples + (MEAN_EVALUATIONS if settings.samples > 1 else 0)
     notes = (str(evaluations), f"{np.mean([one.psnr for one in own]):.2f}", gain)
     cost = spread([one.seconds for one in own])
     return Row("one slice", name, cost, None if name == first else spread(ratios), notes)

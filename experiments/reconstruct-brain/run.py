@@ -33,7 +33,12 @@ from skiagraph.tasks.reconstruct.baselines import L1Wavelet, tune
 from skiagraph.tasks.reconstruct.demo import shipped_prior
 from skiagraph.tasks.reconstruct.network import load_prior
 from skiagraph.tasks.reconstruct.page import figure_table, picture_rows
-from skiagraph.tasks.reconstruct.posterior import SamplerSettings, posterior_samples, slice_seeds
+from skiagraph.tasks.reconstruct.posterior import (
+    SamplerSettings,
+    evaluations_per_slice,
+    posterior_samples,
+    slice_seeds,
+)
 from skiagraph.tasks.reconstruct.results import METHOD, Reconstruction, score_slices
 from skiagraph.tasks.reconstruct.run import compute
 from skiagraph.tasks.reconstruct.simulated import SimulatedSlices, simulate_test_slices, simulate_training_scans
@@ -88,7 +93,7 @@ def other_samplers(network: Any, slices: SimulatedSlices, count: int, steps: int
         seconds = (time.perf_counter() - started) / count
         figures = score_slices(Reconstruction(images), slices.truth[chosen], slices.head[chosen])
         rows[sampler] = {
-            "evaluations": settings.evaluations(),
+            "evaluations": evaluations_per_slice(network, settings, mean=False),
             "seconds": seconds,
             "psnr_db": figures.psnr[METHOD].tolist(),
         }

@@ -35,9 +35,10 @@ def build_network(settings: NetworkSettings, seed: int = 0) -> ConsistentNetwork
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = UNet(config)
+        backbone, *later = (UNet(config) for _ in range(settings.cascades))
     return ConsistentNetwork(
         backbone,
+        later=later,
         patch=settings.patch,
         sigma_data=settings.sigma_data,
         linear_iterations=settings.linear_iterations,

@@ -27,7 +27,7 @@ from skiagraph.physics.masks import RandomColumns, ReferenceColumnSchedule
 from skiagraph.physics.selection import PixelMask
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
-__all__ = ["MEAN_EVALUATIONS", "SamplerSettings", "conditional_mean", "posterior_samples", "slice_seeds"]
+__all__ = ["SamplerSettings", "conditional_mean", "evaluations_per_slice", "posterior_samples", "slice_seeds"]
 
 UNINFORMATIVE = 20.0
 
@@ -64,7 +64,7 @@ class SamplerSettings:
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def evaluations(self) -> int:
-        """Network evaluations (images through the network) for one posterior sample."""
+        """Estimates by the network for one posterior sample."""
         per_step = 1 if self.sampler == "anchored" else self.views
         return per_step * (200 if self.sampler == "reference" else self.steps)
 
@@ -121,13 +121,19 @@ def conditional_mean(network: ConsistentNetwork, scan: PreparedScan, rows: int =
     """Posterior mean E[x | y] of every slice as the network gives it directly, (S, H, W) complex64, normalised units.
 
     It is the estimate that every anchored trajectory starts from (the other lines at infinite noise), and what the mean
-    of infinitely many samples estimates. Averaged over the four mirror images of the scan: 4 evaluations a slice.
+    of infinitely many samples estimates. Averaged over the four mirror images of the scan.
     """
     images = [_mirrored_mean(network, scan.select(slice(i, i + rows))) for i in range(0, len(scan), rows)]
     return torch.cat(images)
 
 
-MEAN_EVALUATIONS = 4
+MIRRORED = 4
+
+
+def evaluations_per_slice(network: ConsistentNetwork, settings: SamplerSettings, *, mean: bool = True) -> int:
+    """Network evaluations of a slice: passes through a backbone for all its samples and, with `mean`, for the mean."""
+    estimates = settings.samples * settings.evaluations() + (MIRRORED if mean and settings.sampler == "anchored" else 0)
+    return estimates * network.evaluations
 
 
 def _mirrored_mean(network: ConsistentNetwork, scan: PreparedScan) -> Tensor:

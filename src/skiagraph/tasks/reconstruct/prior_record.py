@@ -47,6 +47,8 @@ def describe_prior(
     spacing = next((record["spacing_mm"] for record in sources if "spacing_mm" in record), [step, step])
     clean = simulate.masks == "full"
     seen = "fully sampled scans" if clean else "undersampled scans alone, one fixed mask each"
+    if settings.complete is not None:
+        seen += f"; their missing lines were filled by samples of the prior {settings.complete.name!r}"
     return PriorRecord(
         name=settings.name,
         summary=f"Prior for multi-coil k-space reconstruction, learned from {seen}.",

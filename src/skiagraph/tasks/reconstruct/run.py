@@ -24,9 +24,9 @@ from skiagraph.tasks.reconstruct.network import load_prior
 from skiagraph.tasks.reconstruct.outputs import VOLUMES, check_writable, run_folder, write_images, write_text
 from skiagraph.tasks.reconstruct.page import write_report
 from skiagraph.tasks.reconstruct.posterior import (
-    MEAN_EVALUATIONS,
     SamplerSettings,
     conditional_mean,
+    evaluations_per_slice,
     posterior_samples,
     slice_seeds,
 )
@@ -139,14 +139,13 @@ def compute(
         on_progress=lambda done, total: on_progress("posterior samples", done, total),
     )
     seconds["skiagraph"] = (time.perf_counter() - started) / len(data.scan)
-    evaluations = sampler.evaluations() * sampler.samples + (0 if direct is None else MEAN_EVALUATIONS)
     return Reconstruction(
         samples=data.shown(samples),
         direct=None if direct is None else data.shown(direct),
         spread=spread,
         baselines={name: data.shown(image) for name, image in images.items()},
         seconds=seconds,
-        evaluations=evaluations,
+        evaluations=evaluations_per_slice(network, sampler),
     )
 
 
@@ -155,7 +154,7 @@ def expectation(settings: ReconstructSettings) -> dict[str, Any]:
     network, record = load_prior(settings.prior)
     data = acquire(settings)
     sampler = sampler_settings(settings, record)
-    evaluations = sampler.evaluations() * sampler.samples + MEAN_EVALUATIONS
+    evaluations = evaluations_per_slice(network, sampler)
     pixels = data.scan.kspace[0, 0].numel()
     weights = sum(value.numel() for value in network.parameters())
     coils = data.scan.kspace.shape[1]

@@ -83,6 +83,9 @@ class SimulateSettings(Settings):
     field_of_view_mm: float = Field(256.0, gt=0, description="Field of view along rows and columns.")
     coils: int = Field(8, ge=1, description="Receive coils.")
     noise_fraction: float = Field(0.005, ge=0, description="Noise per part as a fraction of the image's peak.")
+    head_scale: tuple[float, float] = Field(
+        (0.92, 1.08), description="Range of the size of a head relative to its file; small heads show finer detail."
+    )
     seed: int = Field(0, ge=0, description="Seed of positions, coils, phases, noise and masks.")
 
 
@@ -92,6 +95,7 @@ class NetworkSettings(Settings):
     channels: int = Field(40, ge=8, description="Channels of the first level.")
     multipliers: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Channel multipliers of the levels.")
     residual_blocks: int = Field(1, ge=1, description="Residual blocks a level.")
+    cascades: int = Field(1, ge=1, description="Networks in a row, each followed by a data step.")
     patch: int = Field(2, ge=1, description="Side of the pixel patches that enter as channels.")
     trust: Literal["scalar", "map"] = Field(
         "map", description="Width of the data step: by noise level, or by pixel too."
@@ -106,6 +110,7 @@ class ObjectiveSettings(Settings):
 
     hide: float = Field(0.75, ge=0, le=1, description="Probability that an item hides lines; 0: plain score.")
     anchored: float = Field(0.6, ge=0, le=1, description="Probability that acquired lines condition an item.")
+    alone: float = Field(0.0, ge=0, le=1, description="Share of those items that show acquired lines only.")
     hidden_share: tuple[float, float] = Field((0.15, 0.85), description="Range of the share of lines that is hidden.")
     anchor_share: tuple[float, float] = Field(
         (0.3, 1.0), description="Range of the share of visible lines that anchor."
@@ -124,6 +129,9 @@ class TrainSettings(Settings):
     coils: int | None = Field(None, ge=1, description="Compress files to at most this many virtual coils.")
     prewhiten: bool = Field(True, description="Pre-whiten the coils of files that hold a noise scan or covariance.")
     start: Path | None = Field(None, description="Prior folder whose weights the run starts from; default: fresh ones.")
+    complete: Path | None = Field(
+        None, description="Prior whose posterior samples first fill the lines that were not measured: an EM round."
+    )
     name: str = Field("prior", description="Name of the prior, for its card.")
     images: int = Field(40_000, ge=1, description="Images to see in all.")
     batch_size: int = Field(4, ge=1, description="Images per optimiser step, summed over all processes.")

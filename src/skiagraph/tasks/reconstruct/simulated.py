@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from skiagraph.data.maps import espirit
+from skiagraph.data.sample_volumes import sample_volume
 from skiagraph.data.samples import fetch, sample
 from skiagraph.data.simulation import Acquisition, ScanSettings, case_generator, simulate
 from skiagraph.data.slicing import Head, SlicePose, locate_head, random_pose, slice_positions
-from skiagraph.data.volume import read_nifti
 from skiagraph.diffusion.streams import Streams
 from skiagraph.physics.masks import EquispacedColumns, RandomColumns, VariableDensityColumns
 from skiagraph.tasks.reconstruct.scan import PreparedScan, prepare_slices
@@ -56,7 +56,7 @@ class SimulatedSlices:
 def sample_head(name: str) -> tuple[Head, dict[str, Any]]:
     """Fetch a sample head and return it with its record (licence, archive hash) for provenance."""
     fetched = fetch(name)
-    return locate_head(read_nifti(fetched.files["image"])), {**sample(name).record(), **fetched.record()}
+    return locate_head(sample_volume(fetched)), {**sample(name).record(), **fetched.record()}
 
 
 def mask_family(kind: MaskFamily, width: int, acceleration: float, centre: int) -> Any:
@@ -98,6 +98,7 @@ def simulate_training_scans(
     kind: MaskFamily = "random",
     acceleration: float = 4.0,
     centre: int = 24,
+    head_scale: tuple[float, float] = (0.92, 1.08),
     seed: int = 0,
     settings: ScanSettings | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -109,6 +110,7 @@ def simulate_training_scans(
         kind: mask family; "full" leaves the scans fully sampled (for the clean-data oracle).
         acceleration: nominal R.
         centre: calibration lines.
+        head_scale: range of the size of a head relative to its file.
         seed: seed of positions, phases, coils, noise and masks.
         settings: matrix, coils and noise.
         on_progress: called with (scans done, scans in all).
@@ -125,7 +127,7 @@ def simulate_training_scans(
         records.append(record)
         for number in range(count):
             case = f"{name}/{number}"
-            pose = random_pose(head, case_generator(seed, case, "pose"))
+            pose = random_pose(head, case_generator(seed, case, "pose"), scale=head_scale)
             acquired = simulate(head, pose, seed=seed, case=case, settings=settings)
             mask = draw_mask(kind, settings.matrix[1], acceleration, centre, seed, case)
             parts.append(prepare_acquisitions([acquired], [mask], centre))

@@ -15,6 +15,7 @@ from skiagraph.inverse.objective import MeasurementObjective
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.calibrate import Spread, calibrate_spread
 from skiagraph.tasks.reconstruct.checks import training_warnings
+from skiagraph.tasks.reconstruct.complete import complete_scans
 from skiagraph.tasks.reconstruct.network import build_network, start_from
 from skiagraph.tasks.reconstruct.outputs import check_writable
 from skiagraph.tasks.reconstruct.posterior import SamplerSettings
@@ -78,6 +79,7 @@ def training_scans(
         kind=simulate.masks,
         acceleration=simulate.acceleration,
         centre=simulate.centre,
+        head_scale=simulate.head_scale,
         seed=simulate.seed,
         settings=scan_settings(simulate),
         on_progress=lambda done, total: on_progress("training scans", done, total),
@@ -119,6 +121,7 @@ def run_training(
     objective = MeasurementObjective(
         hide=choice.hide,
         anchored=choice.anchored,
+        alone=choice.alone,
         hidden_share=choice.hidden_share,
         anchor_share=choice.anchor_share,
         rows=choice.rows,
@@ -180,8 +183,16 @@ def train_prior(settings: TrainSettings, on_progress: OnProgress = silent) -> Tr
     check_writable(settings.output)
     with process_group() as device:
         scan, sources = training_scans(settings, on_progress)
+        learned = scan
+        if settings.complete is not None:
+            learned = complete_scans(
+                scan,
+                settings.complete,
+                seed=settings.seed,
+                on_progress=lambda done, total: on_progress("posterior samples of the scans", done, total),
+            )
         trained = run_training(
-            settings, scan, device=device, on_progress=lambda p: on_progress("images", p.images, p.total)
+            settings, learned, device=device, on_progress=lambda p: on_progress("images", p.images, p.total)
         )
         return finish_training(settings, scan, sources, trained, on_progress)
 
