@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -105,11 +106,11 @@ def _choose(arguments: Sequence[str]) -> tuple[Command | None, list[str]]:
 
 def _about(command: Command) -> str:
     """What a command's own help says: its settings' description, its variants, the exit codes."""
-    parts = [(_load(command.settings).__doc__ or command.summary).strip()]
+    parts = [inspect.getdoc(_load(command.settings)) or command.summary]
     siblings = [other for other in COMMANDS if other.name == command.name]
     if len(siblings) > 1:
-        parts.append(f"This is `skiagraph {command.title}`. Variants, the first is the default:")
-        parts += [f"`skiagraph {other.title}`: {other.summary}" for other in siblings]  # a paragraph each, or they join
+        lines = [f"- skiagraph {other.title}: {other.summary}" for other in siblings]  # with a dash lines stay lines
+        parts.append("\n".join([f"This is `skiagraph {command.title}`. Variants, the first is the default:", *lines]))
     return "\n\n".join([*parts, EXIT_CODES])
 
 
