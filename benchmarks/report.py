@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.timing import Section, Spread
 
-__all__ = ["print_section", "write_results"]
+__all__ = ["print_section", "renew_results", "write_results"]
 
 _UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 
@@ -87,6 +88,36 @@ def write_results(path: Path, facts: dict[str, str], sections: Sequence[Section]
         lines += _markdown(section)
     if omitted:
         lines += ["## Not measured", "", *(f"- {reason}" for reason in omitted), ""]
+    _write(path, "\n".join(lines))
+
+
+def renew_results(path: Path, facts: dict[str, str], sections: Sequence[Section]) -> str:
+    """Replace sections of a page by new measurements of theirs; return why not, or nothing.
+
+    Args:
+        path: RESULTS.md of an earlier run of all parts.
+        facts: those of this run; the machine and the versions must be those of the page.
+        sections: what was measured, each of which the page must have.
+    """
+    if not path.exists():
+        return f"{path}: there is no page of a whole run yet"
+    text = path.read_text(encoding="utf-8")
+    head, *blocks = text.split("\n## ")
+    for name in ("Machine", "GPU", "Versions", "Threads"):
+        if f"- {name}: {facts[name]}" not in head.splitlines():
+            return f"{path}: the page has other {name.lower()}; measure all parts"
+    stamp = f"Measured again: {facts['Date']}, commit {facts['Commit']}, load {facts['Load before and after']}."
+    for section in sections:
+        places = [place for place, block in enumerate(blocks) if block.split("\n", 1)[0] == section.title]
+        if not places:
+            return f"{path}: the page has no section {section.title!r}; measure all parts"
+        lines = _markdown(replace(section, remarks=(*section.remarks, stamp)))
+        blocks[places[0]] = "\n".join(lines).removeprefix("## ")
+    _write(path, "\n## ".join([head, *blocks]))
+    return ""
+
+
+def _write(path: Path, text: str) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_text("\n".join(lines), encoding="utf-8")
+    temporary.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     temporary.replace(path)

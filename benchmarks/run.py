@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from benchmarks.loop import compare_loops
 from benchmarks.machine import describe_machine, load
 from benchmarks.networks import compare_networks
 from benchmarks.operators import compare_espirit, compare_operators
-from benchmarks.report import print_section, write_results
+from benchmarks.report import print_section, renew_results, write_results
 from benchmarks.samplers import compare_samplers
 from benchmarks.timing import Effort, Section
 
@@ -33,7 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few repeats and small sizes: a check, not a measurement")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run; default: all")
     parser.add_argument(
-        "--output", type=Path, help="page to write; default: benchmarks/RESULTS.md, and none for a part of the parts"
+        "--output", type=Path, help="page to write; default: benchmarks/RESULTS.md, of which a part renews its section"
     )
     parser.add_argument("--remark", default="", help="a sentence about this run to put on the page")
     return parser.parse_args()
@@ -91,8 +91,20 @@ def main(threads: int) -> int:
     facts["Load before and after"] = _shared(busy, load())
     if arguments.remark:
         facts["Remark"] = arguments.remark
-    output = arguments.output or (RESULTS if set(arguments.only) == set(PARTS) and not arguments.quick else None)
-    if output is not None:
-        write_results(output, facts, sections, omitted)
-        console.print(f"Written: {output}")
+    console.print(_leave(arguments, facts, sections, omitted))
     return int(failed)
+
+
+def _leave(
+    arguments: argparse.Namespace, facts: dict[str, str], sections: Sequence[Section], omitted: Sequence[str]
+) -> str:
+    """Write the page, or the sections of it that were measured; return what was done."""
+    whole = set(arguments.only) == set(PARTS)
+    if arguments.output is None and arguments.quick:
+        return "Nothing written: a quick run is no measurement."
+    if arguments.output is None and not whole:
+        refusal = renew_results(RESULTS, facts, sections)
+        return f"Nothing written: {refusal}." if refusal else f"Renewed in {RESULTS}: {', '.join(arguments.only)}"
+    output = arguments.output or RESULTS
+    write_results(output, facts, sections, omitted)
+    return f"Written: {output}"

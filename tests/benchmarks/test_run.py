@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.machine import describe_machine
+from benchmarks.report import write_results
+from benchmarks.timing import Effort, Row, Section, Spread
 
 from benchmarks import run
-from benchmarks.timing import Effort, Row, Section, Spread
 
 SECTION = Section("Loops", "None.", "us", [Row("case", "ours", Spread(1.0, 1.0, 1.0))])
 
@@ -42,12 +45,32 @@ def test_a_whole_run_writes_the_page_and_names_what_failed(monkeypatch: pytest.M
     assert "- Remark: On a quiet night." in page
 
 
-def test_a_part_of_the_parts_leaves_the_page_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_part_renews_its_section_and_a_quick_run_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = tmp_path / "RESULTS.md"
     assert call(monkeypatch, "--only", "espirit") == 0
-    assert call(monkeypatch, "--quick", "--only", *(name for name in run.PARTS if name != "loop")) == 0
-    assert not (tmp_path / "RESULTS.md").exists()
+    assert not page.exists()
+    titled = [replace(SECTION, title=title) for title in ("Before", "Loops", "After")]
+    facts = {**describe_machine(torch.get_num_threads()), "Date": "long ago"}
+    write_results(page, facts, titled, ["anything on a GPU"])
+    before = page.read_text(encoding="utf-8")
+    assert call(monkeypatch, "--only", "espirit", "--quick") == 0
+    assert page.read_text(encoding="utf-8") == before
+    assert call(monkeypatch, "--only", "espirit") == 0
+    after = page.read_text(encoding="utf-8")
+    assert after.count("Measured again: ") == 1
+    assert after.index("## Loops") < after.index("Measured again: ") < after.index("## After")
+    kept = [line for line in after.splitlines() if not line.startswith("Measured again")]
+    assert [line for line in kept if line] == [line for line in before.splitlines() if line]
     assert call(monkeypatch, "--only", "espirit", "--output", str(tmp_path / "part.md")) == 0
     assert (tmp_path / "part.md").exists()
+
+
+def test_a_page_of_another_machine_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = tmp_path / "RESULTS.md"
+    write_results(page, {**describe_machine(torch.get_num_threads()), "Machine": "a loom"}, [SECTION], [])
+    before = page.read_text(encoding="utf-8")
+    assert call(monkeypatch, "--only", "espirit") == 0
+    assert page.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize(("before", "after", "shared"), [(0.2, 1.1, False), (0.1, 2.5, True), (3.0, 1.0, True)])
