@@ -71,7 +71,7 @@ class SimulateResult:
 def _paths(settings: ScanFileSettings) -> tuple[Path, Path]:
     name = Path(settings.head).name.split(".")[0]
     scan = settings.output or Path(f"{name}.h5")
-    return scan, scan.with_name(f"{scan.stem}.truth.h5")
+    return scan, scan.with_name(f"{scan.name.removesuffix('.h5')}.truth.h5")
 
 
 def _head(settings: ScanFileSettings) -> Head:

@@ -109,7 +109,6 @@ def acquire(settings: ReconstructSettings, on_progress: OnProgress = silent) -> 
 def _from_file(settings: ReconstructSettings, on_progress: OnProgress) -> ToReconstruct:
     scan = read_kspace(settings.scan, slices=partial(chosen_slices, settings.slices), counters=settings.counters)
     names = tuple(f"slice {index}" for index in scan.slices)
-    data = _prepared(settings, scan, names, str(settings.scan), on_progress)
     images = scan.truth
     inside, sha256 = None, ""
     if settings.truth is not None:
@@ -119,6 +118,7 @@ def _from_file(settings: ReconstructSettings, on_progress: OnProgress) -> ToReco
                 f"truth: {settings.truth} is the truth of another scan than {settings.scan}; give the file that was "
                 "written with this scan."
             )
+    data = _prepared(settings, scan, names, str(settings.scan), on_progress)
     return data if images is None else _with_truth(data, images, inside)
 
 

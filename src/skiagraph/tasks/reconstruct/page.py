@@ -40,7 +40,7 @@ def reconstruction_page(
             highlights.append(Highlight(share, "of the head's pixels lie in their 90 % interval"))
     highlights.append(Highlight(f"{data.acceleration:.1f}x", "effective acceleration"))
     highlights.append(Highlight(str(result.evaluations), "network evaluations a slice", f"{count} samples"))
-    settings = [(name, str(value)) for name, value in summary["input"].items() if name != "slices"]
+    settings = _input_rows(summary["input"], summary.get("mask"))
     settings += [(f"seconds a slice: {name}", f"{value:.2f}") for name, value in result.seconds.items()]
     settings += [("seed", str(summary["seed"])), ("prior", str(summary["prior"]["name"]))]
     settings += [("error-bar factor", f"{result.spread:.2f}")]
@@ -56,6 +56,31 @@ def reconstruction_page(
         rows=tuple(picture_rows(data, result, figures)),
         footer=f"skiagraph {summary['skiagraph']}, commit {summary['commit'] or 'unknown'}",
     )
+
+
+def _input_rows(record: dict[str, Any], mask: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What the scan is and how it was prepared, in words."""
+    rows = [
+        (name.replace("_", " "), str(value)) for name, value in record.items() if name not in ("slices", "treatment")
+    ]
+    treatment = record.get("treatment", {})
+    noise = treatment.get("noise")
+    if noise is not None:
+        white = "pre-whitened" if noise["prewhitened"] else "not pre-whitened"
+        rows.append(("noise per part, in the file's unit", f"{noise['noise_std']:.4g}, {noise['source']}; {white}"))
+        rows.append(("noise that outer k-space shows", f"{noise['estimate_from_outer_k_space']:.4g}"))
+    compression = treatment.get("coil_compression")
+    if compression is not None:
+        kept = f"{treatment['coils']} to {compression['virtual_coils']} coils, {100 * compression['energy_kept']:.1f} %"
+        rows.append(("coil compression", f"{kept} of the energy kept"))
+    if "maps" in treatment:
+        rows.append(("coil maps", str(treatment["maps"])))
+    if mask is not None:
+        own = mask["own_masks_stay_below"]
+        distances = f"density {mask['density_distance']:.2f} (own masks: below {own[0]:.2f}), "
+        distances += f"gaps {mask['gap_distance']:.2f} (own masks: below {own[1]:.2f})"
+        rows.append(("distance of the mask from those of the training", distances))
+    return rows
 
 
 def figure_table(figures: SliceFigures, result: Reconstruction, title: str = "All methods") -> Table:
