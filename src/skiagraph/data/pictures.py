@@ -5,7 +5,7 @@ channels, with masks of their own where they have them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,7 @@ class Pictures:
         channels: C.
         size: (H, W).
         intensity: range given for image files; None for the whole range of their type.
+        fitted: image files of another size are resized and cropped; else they are refused.
     """
 
     entries: tuple[tuple[Path, int], ...]
@@ -200,6 +201,7 @@ class Pictures:
     channels: int
     size: tuple[int, int]
     intensity: tuple[float, float] | None = None
+    fitted: bool = False
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -228,11 +230,11 @@ class Pictures:
             image = self.stacks[file].normalised(position)
         else:
             low, high = self.limits(index)
-            array = read_picture(file, self.channels, self.size).astype(np.float32)
+            array = read_picture(file, self.channels, self.size if self.fitted else None).astype(np.float32)
             image = 2 * (array - low) / (high - low) - 1
         if image.shape != (self.channels, *self.size) or not np.isfinite(image).all():
             found = f"shape {image.shape}" if np.isfinite(image).all() else "values that are NaN or infinite"
-            raise DataError(f"{file}: found {found}; finite pictures of {(self.channels, *self.size)} are needed")
+            raise DataError(f"{file}: found {found}; {(self.channels, *self.size)} of finite numbers are needed")
         return image
 
     def mask(self, index: int) -> NDArray[np.float32] | None:
@@ -243,7 +245,7 @@ class Pictures:
 
     def select(self, indices: Sequence[int]) -> Pictures:
         """Some of the pictures."""
-        return Pictures(tuple(self.entries[i] for i in indices), self.stacks, self.channels, self.size, self.intensity)
+        return replace(self, entries=tuple(self.entries[i] for i in indices))
 
 
 def open_pictures(
@@ -274,7 +276,8 @@ def open_pictures(
         raise DataError(f"{', '.join(map(str, places))}: found no picture that holds anything")
     file, position = entries[0]
     first = stacks[file].array[position] if position >= 0 else read_picture(file, channels, size)
-    found = Pictures(tuple(entries), stacks, int(first.shape[0]), size or (first.shape[1], first.shape[2]), intensity)
+    shape = size or (int(first.shape[1]), int(first.shape[2]))
+    found = Pictures(tuple(entries), stacks, int(first.shape[0]), shape, intensity, size is not None)
     for file, stack in stacks.items():
         if stack.array.shape[1:] != (channels or found.channels, *found.size):
             raise DataError(

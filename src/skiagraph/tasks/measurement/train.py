@@ -21,6 +21,7 @@ from skiagraph.tasks.measurement.items import (
 )
 from skiagraph.tasks.measurement.network import build_unet, network_cost, operations_per_second, unet_config
 from skiagraph.tasks.measurement.settings import TrainMeasurementSettings
+from skiagraph.tasks.measurement.train_run import begin_run, leave_run
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.outputs import check_writable
 from skiagraph.training import TrainingSettings, train
@@ -139,6 +140,8 @@ def train_measurement(settings: TrainMeasurementSettings, on_progress: OnProgres
         objective = measurement_objective(settings, data)
         config = network_for(settings, data.channels, data.size)
         network = build_unet(config, settings.seed).to(device)
+        if process_rank() == 0:
+            begin_run(settings)
         trained = train(
             network,
             objective,
@@ -149,13 +152,16 @@ def train_measurement(settings: TrainMeasurementSettings, on_progress: OnProgres
         )
         acceleration = _effective_acceleration(settings, data)
         record = describe_measurement_prior(settings, data, config, trained.images, loop.ema_half_life, acceleration)
-        averages = {name: value.cpu() for name, value in trained.averages["exponential"].items()}
+        loss = float(trained.last.get("loss", float("nan")))
+        made = TrainedMeasurementPrior(
+            settings.output, trained.images, trained.seconds, loss, len(data.names), acceleration
+        )
         if process_rank() == 0:
-            Prior(network, record).save(settings.output, state=averages)
-    loss = float(trained.last.get("loss", float("nan")))
-    return TrainedMeasurementPrior(
-        settings.output, trained.images, trained.seconds, loss, len(data.names), acceleration
-    )
+            averages = {name: value.cpu() for name, value in trained.averages["exponential"].items()}
+            written = Prior(network, record).save(settings.output, state=averages)
+            stated = {"weights_sha256": written.weights_sha256, "summary": record.summary}
+            leave_run(settings, made.record(), stated)
+    return made
 
 
 def _effective_acceleration(settings: TrainMeasurementSettings, data: TrainingData) -> float:
