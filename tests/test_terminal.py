@@ -31,6 +31,7 @@ class Outcome:
     def record(self) -> dict[str, Any]:
         return {
             "digest": "0123456789abcdef" * 8,
+            "noise": 0.009295763969421387,
             "learned_variance": True,
             "settings": {"heads": 4, "head_channels": None},
             "messages": ["One sentence.", "Another one."],

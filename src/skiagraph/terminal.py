@@ -72,6 +72,8 @@ def _words(value: Any) -> str:
         return ", ".join(f"{name} {_words(item)}" for name, item in value.items() if item is not None)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if value is None or value == []:
         return "-"
     return value if isinstance(value, str) else json.dumps(value)
