@@ -43,14 +43,15 @@ def settings(prior: Path, **changes: Any) -> GenerateSettings:
 
 def test_imported_weights_walk_the_released_sampler(imported: Path) -> None:
     chosen = settings(imported)
-    images = generate_images(load_image_prior(imported, chosen.mask), chosen)
+    images = generate_images(load_image_prior(imported, chosen.mask, "float32"), chosen)
     network, table = Prior.load(imported).network, linear_table().respaced("ddim4")
     partial = EpsPartialDenoiser(network, table, Identity(), table.original_index)
     rule = ReferenceMeasurementScore(Identity(), ReferenceCellSchedule(32), views=2)
     streams = Streams([0, 1])
     with torch.no_grad():
         state = final(trajectory(partial, streams.normal(3, 32, 32), Levels(), rule, streams=streams))
-    assert torch.allclose(images, state.clamp(-1, 1), atol=1e-4)
+    assert torch.allclose(images, state.clamp(-1, 1), atol=1e-3)  # of a state that reaches 100
+    assert int((state.abs() < 1).sum()) > 50
     assert images.shape == (2, 3, 32, 32)
 
 
