@@ -10,14 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skiagraph.config import dump_yaml
 from skiagraph.data.simulation import ScanSettings
 from skiagraph.inverse.objective import MeasurementObjective
+from skiagraph.report import Highlight
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.calibrate import Spread, calibrate_spread
 from skiagraph.tasks.reconstruct.checks import training_warnings
 from skiagraph.tasks.reconstruct.complete import complete_scans
 from skiagraph.tasks.reconstruct.network import build_network, start_from
-from skiagraph.tasks.reconstruct.outputs import check_writable
+from skiagraph.tasks.reconstruct.outputs import check_writable, write_text
 from skiagraph.tasks.reconstruct.posterior import SamplerSettings
 from skiagraph.tasks.reconstruct.prepare import Treatment
 from skiagraph.tasks.reconstruct.prior_record import describe_prior
@@ -25,6 +27,7 @@ from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.settings import SimulateSettings, TrainSettings
 from skiagraph.tasks.reconstruct.simulated import simulate_training_scans
 from skiagraph.tasks.reconstruct.training_files import scans_from_files
+from skiagraph.tasks.training_run import leave_training
 from skiagraph.training import Progress, TrainingResult, TrainingSettings, train
 from skiagraph.training.prior import Prior
 from skiagraph.training.processes import process_group, process_rank
@@ -82,6 +85,7 @@ def training_scans(
         head_scale=simulate.head_scale,
         seed=simulate.seed,
         settings=scan_settings(simulate),
+        prewhiten=simulate.prewhiten,
         on_progress=lambda done, total: on_progress("training scans", done, total),
     )
     return slices.scan, records
@@ -183,6 +187,9 @@ def train_prior(settings: TrainSettings, on_progress: OnProgress = silent) -> Tr
     check_writable(settings.output)
     with process_group() as device:
         scan, sources = training_scans(settings, on_progress)
+        if process_rank() == 0:
+            settings.output.mkdir(parents=True, exist_ok=True)
+            write_text(settings.output / "config.yaml", dump_yaml(settings))
         learned = scan
         if settings.complete is not None:
             learned = complete_scans(
@@ -220,4 +227,19 @@ def finish_training(
     if process_rank() == 0:
         Prior(network, record).save(settings.output, weights="float16")
     loss = float(trained.last.get("loss", float("nan")))
-    return TrainResult(settings.output, trained.images, trained.seconds, loss, spread, warnings)
+    result = TrainResult(settings.output, trained.images, trained.seconds, loss, spread, warnings)
+    if process_rank() == 0:
+        leave_training(
+            settings.output,
+            settings,
+            {**result.record(), "seed": settings.seed},
+            title=f"Training of {settings.name}",
+            summary=record.summary,
+            highlights=(
+                Highlight(str(trained.images), "images seen"),
+                Highlight(str(len(scan)), "scans"),
+                Highlight(f"{1 / float(scan.mask.mean()):.2f}x", "effective acceleration"),
+            ),
+            warnings=warnings,
+        )
+    return result
