@@ -62,7 +62,9 @@ test: lint
 	$(BIN)/python -m pytest
 
 experiment: $(READY)
-	$(BIN)/python experiments/reconstruct-brain/run.py $(if $(wildcard runs/brain-t1-128-oracle/prior.json),--oracle runs/brain-t1-128-oracle)
+	$(BIN)/python experiments/reconstruct-brain/run.py \
+	  $(if $(wildcard runs/brain-t1-128-em/prior.json),--em runs/brain-t1-128-em) \
+	  $(if $(wildcard runs/brain-t1-128-oracle/prior.json),--oracle runs/brain-t1-128-oracle)
 
 benchmark: $(READY)
 	$(INSTALL) -e '.[benchmarks]'
