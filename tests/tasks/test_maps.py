@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import ismrmrd
 import numpy as np
 import pytest
 
+from helpers.exports import write_export
 from skiagraph.cli import main
 from skiagraph.data.archives import file_sha256
 from skiagraph.data.fastmri import write_fastmri
@@ -15,6 +17,8 @@ from skiagraph.data.kspace import KSpace
 from skiagraph.data.map_files import CoilMaps, read_maps, write_maps
 from skiagraph.data.maps import espirit
 from skiagraph.errors import DataError
+from skiagraph.tasks.maps import MapsSettings
+from skiagraph.tasks.maps import write_maps as maps_command
 
 SIZE, COILS, LINES = 32, 4, 16
 
@@ -96,3 +100,34 @@ def test_maps_survive_the_disk_bit_for_bit(tmp_path: Path) -> None:
     back = read_maps(write_maps(tmp_path / "m.h5", CoilMaps(maps, (4, 7), "ab", {"crop": 0.5})))
     np.testing.assert_array_equal(back.maps, maps)
     assert (back.slices, back.scan_sha256, back.settings) == ((4, 7), "ab", {"crop": 0.5})
+
+
+def test_maps_of_a_separate_calibration_scan_and_of_one_contrast(tmp_path: Path) -> None:
+    kspace = np.random.default_rng(0).standard_normal((1, 2, 24, 24)).astype(np.complex64)
+    mask = np.arange(24) % 2 == 0
+    mask[6:18] = True
+
+    def contrasts(lines: list[ismrmrd.Acquisition]) -> list[ismrmrd.Acquisition]:
+        imaging = [line for line in lines if not line.is_flag_set(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION)]
+        imaging[0].idx.contrast = 1
+        for column in range(0, 24, 2):
+            for contrast in (0, 1):
+                line = ismrmrd.Acquisition.from_array(np.ascontiguousarray(kspace[0, :, :, column]))
+                line.idx.kspace_encode_step_1, line.idx.contrast, line.center_sample = column, contrast, 12
+                imaging.append(line)
+        return [*imaging[1:], *(line for line in lines if line.is_flag_set(ismrmrd.ACQ_IS_PARALLEL_CALIBRATION))]
+
+    scan = write_export(
+        tmp_path / "a.h5",
+        kspace,
+        mask,
+        image=(24, 24),
+        calibration=range(6, 18),
+        both=False,
+        mode="separate",
+        change=contrasts,
+    )
+    with pytest.raises(DataError, match="--counters contrast 0"):
+        maps_command(MapsSettings(scan=scan))
+    result = maps_command(MapsSettings(scan=scan, counters={"contrast": 1}))
+    assert (result.shape, result.lines) == ((1, 2, 24, 24), 12)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from skiagraph.data.files import existing_file
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["KSpace", "SliceChoice", "calibration_columns", "read_kspace", "select_slices"]
+__all__ = ["LEAST_CALIBRATION", "KSpace", "SliceChoice", "calibration_columns", "read_kspace", "select_slices"]
 
 LEAST_CALIBRATION = 6
+"""Contiguous lines about zero frequency that coil maps and the unit of intensity need."""
 
 SliceChoice = Sequence[int] | Callable[[int], Sequence[int]] | None
 """Slices to keep: their indices, or a function from how many there are to the indices; None for all."""
@@ -122,6 +123,13 @@ class KSpace:
         """Pixel size (row, column) and slice spacing of the image of the whole k-space, in mm."""
         rows, columns = self.data.shape[-2:]
         return self.field_of_view_mm[0] / rows, self.field_of_view_mm[1] / columns, self.slice_spacing_mm
+
+    @property
+    def calibrating(self) -> tuple[NDArray[np.complex64], NDArray[np.bool_]]:
+        """k-space (S, coils, H, W) whose centre shows the coils, and its sampled columns (W,)."""
+        if self.calibration is None:
+            return self.data, self.mask
+        return self.calibration, np.any(self.calibration != 0, axis=(0, 1, 2))
 
     @property
     def acceleration(self) -> float:

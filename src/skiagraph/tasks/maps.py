@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,6 +32,9 @@ class MapsSettings(Settings):
     )
     output: Path | None = Field(None, description="File to write; default NAME.maps.h5 beside the scan.")
     slices: str = Field("all", description='Which slices: "all", an index, or START:STOP[:STEP], separated by commas.')
+    counters: dict[str, int] = Field(
+        {}, description="Which contrast, phase, repetition or set of an ISMRMRD file that holds several, by name."
+    )
     lines: int | None = Field(None, ge=6, description="Calibration lines to use; default: all that the mask holds.")
     method: Literal["espirit", "sigpy"] = Field(
         "espirit", description="Implementation: this library's, or sigpy's (slower; for comparison)."
@@ -58,25 +62,27 @@ def maps_path(settings: MapsSettings) -> Path:
     return settings.output or settings.scan.with_name(settings.scan.stem + ".maps.h5")
 
 
-def _read(settings: MapsSettings) -> tuple[KSpace, list[int], int]:
-    """Return the scan, the slices to work on and the calibration lines to use, all checked."""
+def _read(settings: MapsSettings) -> tuple[KSpace, int]:
+    """Return the chosen slices of the scan and the calibration lines to use, all checked."""
     from skiagraph.data.kspace import calibration_columns, read_kspace
 
-    scan = read_kspace(settings.scan)
+    scan = read_kspace(
+        settings.scan, slices=partial(chosen_slices, settings.slices), counters=settings.counters or None
+    )
     try:
-        found = calibration_columns(scan.mask)
+        found = calibration_columns(scan.calibrating[1])
     except DataError as error:
         raise DataError(f"{settings.scan}: {error}") from error
     if settings.lines is not None and settings.lines > found:
         raise InputError(f"lines: found {settings.lines}, but {settings.scan} has {found} calibration lines")
-    return scan, chosen_slices(settings.slices, len(scan)), settings.lines or found
+    return scan, settings.lines or found
 
 
 def expectation(settings: MapsSettings) -> dict[str, Any]:
     """Return what `maps` would write, after checking the scan."""
-    scan, chosen, lines = _read(settings)
-    size = len(chosen) * scan.data[0].size * 8
-    return {"writes": maps_path(settings), "slices": len(chosen), "calibration_lines": lines, "bytes": size}
+    scan, lines = _read(settings)
+    size = scan.data.size * 8
+    return {"writes": maps_path(settings), "slices": len(scan), "calibration_lines": lines, "bytes": size}
 
 
 def _estimate(settings: MapsSettings, kspace: NDArray[np.complex64], lines: int) -> NDArray[np.complex64]:
@@ -100,15 +106,15 @@ def write_maps(settings: MapsSettings, on_progress: OnProgress = silent) -> Maps
     from skiagraph.data import map_files
     from skiagraph.data.archives import file_sha256
 
-    scan, chosen, lines = _read(settings)
+    scan, lines = _read(settings)
     maps = []
-    for done, index in enumerate(chosen):
-        on_progress("coil maps", done, len(chosen))
-        maps.append(_estimate(settings, scan.data[index], lines))
-    on_progress("coil maps", len(chosen), len(chosen))
+    for done, kspace in enumerate(scan.calibrating[0]):
+        on_progress("coil maps", done, len(scan))
+        maps.append(_estimate(settings, kspace, lines))
+    on_progress("coil maps", len(scan), len(scan))
     made = {name: value for name, value in resolved(settings).items() if name in ("method", "crop")}
     result = map_files.CoilMaps(
-        np.stack(maps), tuple(chosen), file_sha256(settings.scan), {**made, "calibration_lines": lines}
+        np.stack(maps), scan.slices, file_sha256(settings.scan), {**made, "calibration_lines": lines}
     )
     path = map_files.write_maps(maps_path(settings), result)
     return MapsResult(path, result.maps.shape, lines)

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.tiny_scans import scan
+from helpers.tiny_scans import SCANNER, phantom, scan
 from skiagraph.data.kspace import KSpace
 from skiagraph.data.map_files import CoilMaps
 from skiagraph.data.maps import espirit
 from skiagraph.data.noise import noise_from_covariance, noise_from_scan, transform_coils
-from skiagraph.data.simulation import centred_fft2
+from skiagraph.data.simulation import centred_fft2, simulate
+from skiagraph.data.slicing import SlicePose
 from skiagraph.errors import DataError, InputError
-from skiagraph.physics.coils import check_normalised
+from skiagraph.physics.coils import check_normalised, compress
 from skiagraph.physics.fourier import CoilFourier, to_complex
 from skiagraph.tasks.reconstruct.noise import find_noise
 from skiagraph.tasks.reconstruct.prepare import Treatment, prepare_scan
 from skiagraph.tasks.reconstruct.scan import LEAST_NOISE
+from skiagraph.tasks.reconstruct.simulated import prepare_acquisitions
 
 COVARIANCE = np.diag([1.0, 9.0, 1.0, 4.0]).astype(np.complex128)
 COVARIANCE[0, 1] = COVARIANCE[1, 0] = 1.5
@@ -108,6 +110,7 @@ def test_a_single_coil_has_maps_of_ones_and_needs_no_more_than_the_centre() -> N
     found = prepare_scan(one, "a.h5")
     assert torch.equal(found.scan.maps, torch.ones_like(found.scan.kspace))
     assert found.record["maps"] == "one coil: ones"
+    assert "There are 1 contiguous lines" in found.warnings[0]
     off = np.roll(mask, 1)
     moved = replace(_scan(), data=_scan().data[:, :1] * 0 + off, mask=off, noise_scan=None, truth=None)
     with pytest.raises(DataError, match=r"a\.h5: the mask leaves out zero frequency \(column 16\)"):
@@ -215,3 +218,20 @@ def test_a_noise_scan_that_does_not_fit_the_data_is_named() -> None:
     assert stated.record()["source"] == "noise.h5"
     white = transform_coils(stated.whitener if stated.whitener is not None else np.eye(4), noisy.data)
     assert white.shape == noisy.data.shape
+
+
+def test_simulated_training_scans_can_be_whitened_with_their_noise_scans() -> None:
+    acquired = simulate(phantom(), SlicePose(10.0), seed=3, case="a", settings=SCANNER)
+    mask = torch.ones(32)
+    plain, white = (prepare_acquisitions([acquired], [mask], 14, prewhiten=choice) for choice in (False, True))
+    assert float(white.scan.noise * white.scan.scale) == pytest.approx(acquired.noise_std, rel=0.02)
+    matrix = torch.from_numpy(noise_from_scan(acquired.noise_scan).whitener()).to(torch.complex64)[None]
+    expected = compress(torch.from_numpy(acquired.kspace)[None], matrix)
+    torch.testing.assert_close(
+        white.scan.kspace * white.scan.scale[:, None, None, None], expected, rtol=1e-4, atol=1e-4
+    )
+    for slices in (plain, white):  # the truth is what the fully sampled scan shows
+        image = to_complex(CoilFourier(slices.scan.maps).adjoint(slices.scan.kspace)).abs()
+        inside = slices.head
+        error = float((image - slices.truth)[inside].norm() / slices.truth[inside].norm())
+        assert error < 0.05

@@ -107,7 +107,9 @@ def acquire(settings: ReconstructSettings, on_progress: OnProgress = silent) -> 
 
 
 def _from_file(settings: ReconstructSettings, on_progress: OnProgress) -> ToReconstruct:
-    scan = read_kspace(settings.scan, slices=partial(chosen_slices, settings.slices), counters=settings.counters)
+    scan = read_kspace(
+        settings.scan, slices=partial(chosen_slices, settings.slices), counters=settings.counters or None
+    )
     names = tuple(f"slice {index}" for index in scan.slices)
     images = scan.truth
     inside, sha256 = None, ""

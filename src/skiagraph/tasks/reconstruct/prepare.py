@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skiagraph.data.kspace import KSpace, calibration_columns
+from skiagraph.data.kspace import LEAST_CALIBRATION, KSpace, calibration_columns
 from skiagraph.data.map_files import CoilMaps
 from skiagraph.data.maps import espirit
 from skiagraph.data.noise import NoiseModel
@@ -143,24 +143,33 @@ def _compressed(coils: _Coils, mask: Any, count: int) -> tuple[_Coils, float]:
     return coils.mixed(matrix, matrix.mH), float(kept_energy(region, matrix).min())
 
 
+def _few_lines(lines: int) -> tuple[str, ...]:
+    """A warning where the unit of intensity rests on very few lines."""
+    if lines >= LEAST_CALIBRATION:
+        return ()
+    return (
+        f"There are {lines} contiguous lines about zero frequency: the intensity that the prior is told is rough, and "
+        "what it fills in may be too bright or too dark. Scan with calibration lines.",
+    )
+
+
 def _maps(
     scan: KSpace, coils: _Coils, given: CoilMaps | None, on_progress: OnProgress
 ) -> tuple[Tensor, str, tuple[str, ...]]:
     """Maps (S, coils, H, W) of the combined coils, where they are from, and what to beware of."""
-    region = _calibration_region(coils, scan.mask)
+    warnings = _few_lines(_calibration_region(coils, scan.mask).shape[-1])
     if given is not None:
-        maps, warnings = maps_of_scan(given, scan)
+        maps, more = maps_of_scan(given, scan)
         if coils.mix is not None:
             maps = normalise_maps(compress(maps, coils.mix))
-        return maps, "from the file given", warnings
+        return maps, "from the file given", (*warnings, *more)
     if coils.data.shape[1] == 1:
-        return torch.ones_like(coils.data), "one coil: ones", ()
-    separate = coils.calibration is not None
-    lines = calibration_columns((region != 0).flatten(0, 2).any(0).numpy() if separate else scan.mask)
-    source = coils.data if coils.calibration is None else coils.calibration
+        return torch.ones_like(coils.data), "one coil: ones", warnings
+    lines = calibration_columns(scan.calibrating[1])
+    source, separate = (coils.data, "") if coils.calibration is None else (coils.calibration, "separate ")
     maps_found = []
     for done, data in enumerate(source):
         on_progress("coil maps", done, len(source))
         maps_found.append(torch.from_numpy(espirit(data.numpy(), lines)))
     on_progress("coil maps", len(source), len(source))
-    return torch.stack(maps_found), f"ESPIRiT, {lines} {'separate ' if separate else ''}calibration lines", ()
+    return torch.stack(maps_found), f"ESPIRiT, {lines} {separate}calibration lines", ()

@@ -86,6 +86,7 @@ class SimulateSettings(Settings):
     head_scale: tuple[float, float] = Field(
         (0.92, 1.08), description="Range of the size of a head relative to its file; small heads show finer detail."
     )
+    prewhiten: bool = Field(False, description="Pre-whiten the coils with the noise scan of each simulated scan.")
     seed: int = Field(0, ge=0, description="Seed of positions, coils, phases, noise and masks.")
 
 

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from skiagraph.data.maps import espirit
+from skiagraph.data.noise import noise_from_scan
 from skiagraph.data.sample_volumes import sample_volume
 from skiagraph.data.samples import fetch, sample
 from skiagraph.data.simulation import Acquisition, ScanSettings, case_generator, simulate
 from skiagraph.data.slicing import Head, SlicePose, locate_head, random_pose, slice_positions
 from skiagraph.diffusion.streams import Streams
+from skiagraph.physics.coils import compress, root_sum_of_squares
 from skiagraph.physics.masks import EquispacedColumns, RandomColumns, VariableDensityColumns
 from skiagraph.tasks.reconstruct.scan import PreparedScan, prepare_slices
 
@@ -74,15 +76,32 @@ def draw_mask(kind: MaskFamily, width: int, acceleration: float, centre: int, se
     return mask.flatten()
 
 
-def prepare_acquisitions(acquisitions: Sequence[Acquisition], masks: Sequence[Tensor], centre: int) -> SimulatedSlices:
-    """Undersample, estimate the coil maps from the calibration lines, normalise."""
+def prepare_acquisitions(
+    acquisitions: Sequence[Acquisition], masks: Sequence[Tensor], centre: int, *, prewhiten: bool = False
+) -> SimulatedSlices:
+    """Undersample, estimate the coil maps from the calibration lines, normalise.
+
+    Args:
+        acquisitions: fully sampled slices.
+        masks: (W,) one for each.
+        centre: calibration lines.
+        prewhiten: whiten the coils with the slice's noise scan first, and take the noise level from it. The truth then
+            has the intensity of the whitened coils, as the images of methods do (see `prepare_scan`).
+    """
     scans, truths = [], []
     for acquired, mask in zip(acquisitions, masks, strict=True):
         kspace = torch.from_numpy(acquired.kspace)[None] * mask
+        level, truth, back = acquired.noise_std, torch.from_numpy(acquired.truth), None
+        if prewhiten:
+            model = noise_from_scan(acquired.noise_scan, f"noise scan of {acquired.case}")
+            matrix = torch.from_numpy(model.whitener())[None]
+            level, back = model.level, torch.linalg.inv(matrix).to(torch.complex64)
+            kspace = compress(kspace, matrix.to(torch.complex64))
         maps = torch.from_numpy(espirit(kspace[0].numpy(), centre))[None]
-        noise = torch.tensor([acquired.noise_std], dtype=torch.float32)
-        scans.append(prepare_slices(kspace, mask, maps, noise))
-        truths.append(torch.from_numpy(acquired.truth) / scans[-1].scale)
+        if back is not None:
+            truth = truth / root_sum_of_squares(compress(maps, back))[0]
+        scans.append(prepare_slices(kspace, mask, maps, torch.tensor([level], dtype=torch.float32)))
+        truths.append(truth / scans[-1].scale)
     return SimulatedSlices(
         scan=PreparedScan.join(scans),
         truth=torch.stack(truths),
@@ -101,6 +120,7 @@ def simulate_training_scans(
     head_scale: tuple[float, float] = (0.92, 1.08),
     seed: int = 0,
     settings: ScanSettings | None = None,
+    prewhiten: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[SimulatedSlices, list[dict[str, Any]]]:
     """Scan sample heads in random positions, one fixed mask, noise draw and set of coils per scan.
@@ -113,6 +133,7 @@ def simulate_training_scans(
         head_scale: range of the size of a head relative to its file.
         seed: seed of positions, phases, coils, noise and masks.
         settings: matrix, coils and noise.
+        prewhiten: see `prepare_acquisitions`.
         on_progress: called with (scans done, scans in all).
 
     Returns:
@@ -130,7 +151,7 @@ def simulate_training_scans(
             pose = random_pose(head, case_generator(seed, case, "pose"), scale=head_scale)
             acquired = simulate(head, pose, seed=seed, case=case, settings=settings)
             mask = draw_mask(kind, settings.matrix[1], acceleration, centre, seed, case)
-            parts.append(prepare_acquisitions([acquired], [mask], centre))
+            parts.append(prepare_acquisitions([acquired], [mask], centre, prewhiten=prewhiten))
             done += 1
             if on_progress is not None:
                 on_progress(done, total)

@@ -110,3 +110,11 @@ def test_memory_and_time_are_watched() -> None:
     assert found.seconds > 0
     assert found.memory_gib >= 0
     assert found.estimates.images.shape == (2, 32, 32)
+
+
+def test_images_are_judged_where_the_reference_shows_them() -> None:
+    truth = torch.rand(2, 20, 12, generator=torch.Generator().manual_seed(0))
+    wide = torch.full((2, 24, 16), 5.0, dtype=torch.complex64)
+    wide[:, 2:22, 2:14] = truth.to(torch.complex64)
+    found = score(wide, truth, torch.ones(2, 20, 12, dtype=torch.bool))
+    assert (found["nmse"] < 1e-12).all()

@@ -20,6 +20,7 @@ from skiagraph.evaluation.fidelity import fit_scale
 from skiagraph.report import Page, Picture, PictureRow, write_page
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
+from skiagraph.tasks.reconstruct.acquire import centre_of
 from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, write_text
 from skiagraph.tasks.reconstruct.rivals.factory import load_rivals
 from skiagraph.tasks.reconstruct.rivals.figures import Scores, all_scores
@@ -225,7 +226,7 @@ def _pictures(slices: JudgedSlices, comparison: Comparison, made: Mapping[str, M
     upper: list[Picture] = [Picture(truth, "truth")]
     lower: list[Picture | None] = [None]
     for row in comparison.rows:
-        image = _array(made[row.method].estimates.images[index].abs())
+        image = _array(centre_of(made[row.method].estimates.images[index].abs(), (truth.shape[0], truth.shape[1])))
         image = image * fit_scale(image, truth, inside)
         caption = f"{row.scores['psnr_db'][index]:.1f} dB, SSIM {row.scores['ssim'][index]:.2f}"
         upper.append(Picture(image, row.method, caption))

@@ -12,6 +12,7 @@ from torch import Tensor
 from skiagraph.evaluation.calibration import gaussian_coverage
 from skiagraph.evaluation.fidelity import fit_scale, nmse, psnr, ssim
 from skiagraph.physics.fourier import MaskedCoilFourier, to_real
+from skiagraph.tasks.reconstruct.acquire import centre_of
 from skiagraph.tasks.reconstruct.rivals.interface import Estimates
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
@@ -80,4 +81,6 @@ def _coverage(estimates: Estimates, truth: Tensor, head: Tensor) -> NDArray[np.f
 
 
 def _arrays(*tensors: Tensor) -> list[NDArray[np.float64]]:
-    return [tensor.cpu().numpy().astype(np.float64) for tensor in tensors]
+    """Arrays of the central part that all hold: reference images of scanners show less than the whole matrix."""
+    view = (min(tensor.shape[-2] for tensor in tensors), min(tensor.shape[-1] for tensor in tensors))
+    return [centre_of(tensor, view).cpu().numpy().astype(np.float64) for tensor in tensors]

@@ -102,7 +102,8 @@ def _slabs(count: int, slabs: int) -> tuple[str, ...]:
 
 
 def _from_file(file: Path, slabs: int) -> JudgedSlices:
-    data = acquire(ReconstructSettings(prior=Path(), scan=file))
+    # Without pre-whitening methods' images have the intensity of the reference images: one comparison for all.
+    data = acquire(ReconstructSettings(prior=Path(), scan=file, prewhiten=False))
     if data.truth is None or data.head is None:
         raise InputError(f"scans: {file} holds no reference images (key reconstruction_rss) to judge methods by.")
     if len(data.names) < 2:
