@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from skiagraph.networks.encoder import pad_to_multiple
 from skiagraph.networks.unet import UNet, UNetConfig, parameter_count
@@ -236,12 +237,26 @@ def test_the_configuration_survives_plain_data() -> None:
         ({"heads": 3}, "heads is 3; it must divide the 16 channels"),
         ({"head_channels": 5}, "head_channels is 5; it must divide the 16 channels"),
         ({"classes": -1}, "classes is -1"),
+        ({"patch": 0}, "patch is 0"),
+        ({"patch": 2, "dimensions": 3}, "1 unless dimensions is 2"),
         ({"residual_blocks": True}, "residual_blocks is True"),
     ],
 )
 def test_impossible_configurations_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TINY, **change)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_patches_enter_as_channels_and_leave_as_pixels(size: tuple[int, int]) -> None:
+    config = replace(TINY, patch=2)
+    network, x = filled_unet(config), noise(2, 1, *size)
+    assert network(x, torch.tensor(3.0)).shape == x.shape
+    if size == (8, 8):
+        inner = filled_unet(config.on_patches())
+        inner.load_state_dict(network.state_dict())
+        expected = inner(functional.pixel_unshuffle(x, 2), torch.tensor(3.0))
+        assert torch.equal(network(x, torch.tensor(3.0)), functional.pixel_shuffle(expected, 2))
 
 
 def test_no_parameter_goes_without_a_gradient() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from skiagraph.networks.encoder import (
     EncoderConfig,
@@ -29,10 +30,13 @@ class UNetConfig(EncoderConfig):
     Args:
         classes: rows of the class table (a null row counts as one), or 0 for a network without labels.
         embedding_inputs: length of a vector condition that a small perceptron turns into an embedding, or 0.
+        patch: side of the squares of pixels that enter as channels, 1 for single pixels; 2-D only. All widths,
+            attention and downsampling refer to the grid of squares. At the same cost such a network sees farther.
     """
 
     classes: int = 0
     embedding_inputs: int = 0
+    patch: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,6 +44,15 @@ class UNetConfig(EncoderConfig):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} is {value!r}; give a whole number of at least 0")
+        if not isinstance(self.patch, int) or self.patch < 1 or (self.patch > 1 and self.dimensions != 2):
+            raise ValueError(
+                f"patch is {self.patch!r}; give a whole number of at least 1, and 1 unless dimensions is 2"
+            )
+
+    def on_patches(self) -> UNetConfig:
+        """Return the configuration of the network between the cutting into patches and the putting together."""
+        many = self.patch**2
+        return replace(self, in_channels=many * self.in_channels, out_channels=many * self.out_channels, patch=1)
 
 
 class UNet(nn.Module):
@@ -68,14 +81,15 @@ class UNet(nn.Module):
             self.vector_embed = nn.Sequential(
                 nn.Linear(config.embedding_inputs, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
             )
-        self.input_blocks, given = way_down(config)
+        inner = config.on_patches()
+        self.input_blocks, given = way_down(inner)
         self.middle_block = middle_block(config)
         self.output_blocks = _way_up(config, given)
         width = config.widths[0]
         self.out = nn.Sequential(
             group_norm(width, config.groups),
             nn.SiLU(),
-            zeroed(convolution(config.dimensions, width, config.out_channels, 3, padding=1)),
+            zeroed(convolution(config.dimensions, width, inner.out_channels, 3, padding=1)),
         )
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, embedding: Tensor | None = None) -> Tensor:
@@ -92,7 +106,9 @@ class UNet(nn.Module):
             (B, out_channels, *size).
         """
         check_image(x, self.config)
-        hidden, crop = pad_to_multiple(x, self.config.total_stride)
+        patch = self.config.patch
+        hidden, crop = pad_to_multiple(x, tuple(patch * step for step in self.config.total_stride))
+        hidden = functional.pixel_unshuffle(hidden, patch) if patch > 1 else hidden
         condition = self.time_embed.embed(time, x.shape[0]) + self._condition(x.shape[0], label, embedding)
         kept: list[Tensor] = []
         for block in self.input_blocks:
@@ -102,7 +118,7 @@ class UNet(nn.Module):
         for block in self.output_blocks:
             hidden = block(torch.cat([hidden, kept.pop()], dim=1), condition)
         result: Tensor = self.out(hidden)
-        return result[crop]
+        return (functional.pixel_shuffle(result, patch) if patch > 1 else result)[crop]
 
     def class_embedding(self, label: Tensor) -> Tensor:
         """Return the class table's rows (B, 4 channels) for labels (B,), to be mixed and passed as `embedding`."""

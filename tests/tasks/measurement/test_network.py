@@ -36,3 +36,13 @@ def test_mask_channel_and_refusals() -> None:
     assert (config.in_channels, config.out_channels) == (3, 2)
     with pytest.raises(InputError, match="network: head_channels"):
         unet_config(UNetSettings(channels=8), 1, (32, 32), mask_channel=False)
+
+
+def test_patches_make_a_network_cheaper_and_attention_has_a_limit() -> None:
+    plain = UNetSettings(channels=16, multipliers=[1, 2, 2], residual_blocks=1, head_channels=16, groups=8)
+    patched = plain.model_copy(update={"patch": 2, "attention": 8})
+    config = unet_config(patched, 1, (64, 64), mask_channel=False)
+    assert (config.patch, config.attention_downsamplings) == (2, (4,))
+    assert unet_config(plain, 1, (64, 64), mask_channel=False).attention_downsamplings == (2, 4)
+    costs = [network_cost(unet_config(s, 1, (64, 64), mask_channel=False), (64, 64)) for s in (plain, patched)]
+    assert costs[1].operations < costs[0].operations / 3

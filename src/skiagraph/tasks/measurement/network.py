@@ -26,7 +26,8 @@ def multipliers_for(size: tuple[int, int]) -> tuple[float, ...]:
 
 
 def unet_config(settings: UNetSettings, channels: int, size: tuple[int, int], *, mask_channel: bool) -> UNetConfig:
-    """The network for images of `channels` and `size`: attention where 8 to 32 features stand along the longer side.
+    """The network for images of `channels` and `size`: attention where 8 to 32 features stand along the longer side,
+    or fewer where the settings say so.
 
     Args:
         settings: widths and depths.
@@ -35,7 +36,8 @@ def unet_config(settings: UNetSettings, channels: int, size: tuple[int, int], *,
         mask_channel: whether the mask enters as one more channel.
     """
     factors = tuple(settings.multipliers) if settings.multipliers is not None else multipliers_for(size)
-    attention = tuple(2**level for level in range(len(factors)) if 8 <= max(size) / 2**level <= 32)
+    grid = max(size) / settings.patch
+    attention = tuple(2**level for level in range(len(factors)) if 8 <= grid / 2**level <= settings.attention)
     try:
         return UNetConfig(
             in_channels=channels + int(mask_channel),
@@ -47,6 +49,7 @@ def unet_config(settings: UNetSettings, channels: int, size: tuple[int, int], *,
             head_channels=settings.head_channels,
             residual_resampling=True,
             groups=settings.groups,
+            patch=settings.patch,
         )
     except ValueError as error:
         raise InputError(f"network: {error}") from None

@@ -71,6 +71,12 @@ class UNetSettings(Settings):
     residual_blocks: int = Field(2, ge=1, description="Residual blocks a level.")
     head_channels: int = Field(64, ge=1, description="Channels of one attention head.")
     groups: int = Field(32, ge=1, description="Groups of the normalisations.")
+    patch: int = Field(
+        1, ge=1, description="Side of the squares of pixels that enter as channels: 2 costs a quarter and sees farther."
+    )
+    attention: int = Field(
+        32, ge=0, description="Largest feature map with attention, by its longer side; 0: in the middle only."
+    )
     mask_channel: bool | None = Field(
         None, description="Give the network the mask as one more channel; default: only for k-space, objective default."
     )
