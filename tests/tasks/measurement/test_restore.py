@@ -120,6 +120,10 @@ def test_measured_images_are_restored_as_simulated_ones(masked_prior: Path, tmp_
     first, second = measure(simulated, prior), measure(measured, prior)
     assert second.truth is None
     assert torch.equal(first.measurement, second.measurement)
+    masks = (mask > 0)[None].astype(np.uint8)
+    np.savez(tmp_path / "own.npz", images=(image * (mask[..., None] > 0))[None], masks=masks)
+    own = measure(settings(masked_prior, tmp_path / "own.npz", simulate=False, items="all"), prior)
+    assert torch.equal(own.measurement, first.measurement)
     found = [restore_images(prior, chosen, data).mean for chosen, data in ((simulated, first), (measured, second))]
     assert torch.equal(*found)
 
@@ -194,6 +198,7 @@ def test_measured_k_space_with_its_own_lines_and_noise(scans_at: Path, tmp_path:
         ("masked", {"problem": "k-space"}, "allowed: one of the image problems"),
         ("masked", {"problem": "super-resolution", "degradation": {"factor": 5}}, "divisors"),
         ("masked", {"degradation": {"hole": [20]}}, "degradation: hole"),
+        ("masked", {"simulate": False}, "measured is missing"),
         ("masked", {"views": 1}, "cannot cover"),
         ("masked", {"items": "9"}, "has 6 slices"),
         ("masked", {"mask": {"family": "pixels"}}, "learned from family cells"),

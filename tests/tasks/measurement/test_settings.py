@@ -59,7 +59,6 @@ def test_training_settings_refuse(changes: dict[str, Any], words: str) -> None:
         ({"views": 0}, "views"),
         ({"noise_std": -1}, "noise_std"),
         ({"degradation": {"factor": 4}}, "degradation.factor has no effect on box"),
-        ({"simulate": False}, "measured is missing"),
         ({"simulate": False, "measured": "m.png", "degradation": {"hole": [4]}}, "which say it themselves"),
         ({"measured": "m.png"}, "measured has an effect"),
         ({"method": "ddnm", "views": 2}, "views has no effect with method 'ddnm'"),

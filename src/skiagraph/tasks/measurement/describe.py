@@ -62,18 +62,22 @@ def describe_measurement_prior(
         size=list(data.size),
         spacing_mm=list(data.spacing_mm),
         data=_data_record(settings, data),
-        training=TrainingRecord(
-            objective=f"measurement score, {settings.objective} form, {settings.steps}",
-            images_seen=images,
-            seeds={"run": settings.seed},
-            ema=EMARecord(kind="exponential", length=half_life),
-            commit=source_commit(),
-            settings=settings.model_dump(mode="json", exclude={"output", "data"}),
-            command="skiagraph train measurement-score",
-        ),
+        training=_training(settings, images, half_life),
         licence=settings.licence,
         limits=[*LIMITS, *([FRESH] if settings.fresh else [])],
         extra={"training_levels": settings.steps, **({"mask_bank": data.bank.record()} if data.bank else {})},
+    )
+
+
+def _training(settings: TrainMeasurementSettings, images: int, half_life: int | None) -> TrainingRecord:
+    return TrainingRecord(
+        objective=f"measurement score, {settings.objective} form, {settings.steps}",
+        images_seen=images,
+        seeds={"run": settings.seed},
+        ema=EMARecord(kind="exponential", length=half_life),
+        commit=source_commit(),
+        settings=settings.model_dump(mode="json", exclude={"output", "data"}),
+        command="skiagraph train measurement-score",
     )
 
 

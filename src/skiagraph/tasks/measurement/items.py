@@ -80,7 +80,6 @@ class CoilItems:
         noise_std: noise added to complete k-space, per part.
         seed: seed of masks and noise.
         complete: return complete k-space, for masks drawn anew at every step.
-        states_noise: put the noise level of every item into the batch.
     """
 
     parts: tuple[CoilSlices, ...]
@@ -138,7 +137,6 @@ class TrainingData:
         spacing_mm: (row, column); 1 where the data state none.
         normalisation: how intensities were brought to the network's range.
         bank: the data's own masks, for mask family "own".
-        kept: mean share of the entries that a mask keeps.
     """
 
     items: PictureItems | CoilItems
@@ -254,9 +252,12 @@ def measurement_objective(settings: TrainMeasurementSettings, data: TrainingData
             rate = 1.0 if mask.family in ("none", "own") else rate
             objective = ReferenceMeasurementScoreObjective(table, settings.noise_std, acceleration_rate=rate, **sure)
         else:
-            predicts = settings.predicts or ("v" if settings.kind == "k-space" else "eps")
             objective = NoisyMeasurementObjective(
-                table, parametrisation=predicts, sees_mask=sees_mask(settings), **sure
+                table,
+                noise_std=settings.noise_std,
+                parametrisation=settings.predicts or ("v" if settings.kind == "k-space" else "eps"),
+                sees_mask=sees_mask(settings),
+                **sure,
             )
         if settings.fresh:
             return FreshMasks(objective, _family(settings, data.size, None), settings.noise_std)

@@ -113,12 +113,37 @@ def measure(settings: RestoreSettings, prior: ImagePrior, on_progress: OnProgres
 
 
 def _pictures(settings: RestoreSettings, prior: ImagePrior) -> Measured:
-    numbers, size = settings.degradation, prior.size
-    factor = numbers.factor or 4
-    low = settings.problem == "super-resolution" and not settings.simulate
-    if settings.problem == "super-resolution" and any(side % factor for side in size):
+    found, whole = _open(settings, prior)
+    images = torch.from_numpy(np.stack([found.image(index) for index in range(len(found))]))
+    operator = _operator(settings, prior.size, found)
+    noise = RELEASED_NOISE if settings.noise_std is None else settings.noise_std
+    y = operator.forward(images) if settings.simulate or isinstance(operator, PixelMask) else images
+    if settings.simulate and noise > 0:
+        added = noise * _noise(settings.seed, found.names, y)
+        y = y + (operator.forward(added) if isinstance(operator, PixelMask) else added)
+    stack = found.stacks.get(found.entries[0][0]) if whole else None
+    return Measured(
+        operator,
+        y,
+        torch.full((len(found),), noise),
+        tuple(found.names),
+        tuple(found.limits(index) for index in range(len(found))),
+        truth=images if settings.simulate else None,
+        transpose=_transpose(settings),
+        smooth=isinstance(operator, Blur),
+        affine=None if stack is None else stack.affine,
+        spacing=(prior.record.spacing_mm[0], prior.record.spacing_mm[-1]),
+        provenance="simulated degradation" if settings.simulate else "measured",
+    )
+
+
+def _open(settings: RestoreSettings, prior: ImagePrior) -> tuple[Pictures, bool]:
+    """The chosen pictures, and whether they are all slices of one volume, in order."""
+    factor, size = settings.degradation.factor or 4, prior.size
+    resolved = settings.problem == "super-resolution"
+    if resolved and any(side % factor for side in size):
         raise InputError(f"degradation.factor: found {factor}, allowed: divisors of the prior's image size {size}")
-    shape = (size[0] // factor, size[1] // factor) if low else size
+    shape = (size[0] // factor, size[1] // factor) if resolved and not settings.simulate else size
     found = open_pictures(
         [settings.input],
         channels=prior.channels if prior.channels in (1, 3) else None,
@@ -130,31 +155,10 @@ def _pictures(settings: RestoreSettings, prior: ImagePrior) -> Measured:
             f"input: {settings.input} has images of {(found.channels, *found.size)} (channels, rows, columns), but "
             f"the prior {prior.record.name!r} needs {(prior.channels, *shape)} here; resample them first"
         )
-    whole = len(found)
-    chosen = chosen_slices(settings.items, whole)
-    found = found.select(chosen)
-    images = torch.from_numpy(np.stack([found.image(index) for index in range(len(found))]))
-    operator = _operator(settings, size, found)
-    noise = RELEASED_NOISE if settings.noise_std is None else settings.noise_std
+    chosen = chosen_slices(settings.items, len(found))
     stack = found.stacks.get(found.entries[0][0])
-    whole_volume = stack is not None and chosen == list(range(whole)) and len(stack.array) == whole
-    y = operator.forward(images) if settings.simulate or isinstance(operator, PixelMask) else images
-    if settings.simulate and noise > 0:
-        added = noise * _noise(settings.seed, found.names, y)
-        y = y + (operator.forward(added) if isinstance(operator, PixelMask) else added)
-    return Measured(
-        operator,
-        y,
-        torch.full((len(found),), noise),
-        tuple(found.names),
-        tuple(found.limits(index) for index in range(len(found))),
-        truth=images if settings.simulate else None,
-        transpose=_transpose(settings),
-        smooth=isinstance(operator, Blur),
-        affine=stack.affine if stack is not None and whole_volume else None,
-        spacing=(prior.record.spacing_mm[0], prior.record.spacing_mm[-1]),
-        provenance="simulated degradation" if settings.simulate else "measured",
-    )
+    whole = stack is not None and chosen == list(range(len(found))) and len(stack.array) == len(found)
+    return found.select(chosen), whole
 
 
 def _noise(seed: int, names: Sequence[str], like: Tensor) -> Tensor:
@@ -186,9 +190,12 @@ def _operator(settings: RestoreSettings, size: tuple[int, int], found: Pictures)
 
 
 def _known(settings: RestoreSettings, size: tuple[int, int], found: Pictures) -> Tensor:
-    """Mask (1 or N, 1, H, W) from the image(s) that are 0 where pixels are missing."""
+    """Mask (1 or N, 1, H, W): from the image(s) that are 0 where pixels are missing, else the input's own."""
     if settings.measured is None:
-        raise InputError("measured is missing: give the image that is 0 where pixels are missing")
+        own = [known for index in range(len(found)) if (known := found.mask(index)) is not None]
+        if not found.masked:
+            raise InputError("measured is missing: give the image that is 0 where pixels are missing")
+        return torch.from_numpy(np.stack(own))
     given = open_pictures([settings.measured], channels=None, intensity=(0.0, 1.0))
     if given.size != size or len(given) not in (1, len(found)):
         raise InputError(

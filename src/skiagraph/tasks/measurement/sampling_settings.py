@@ -105,7 +105,9 @@ class RestoreSettings(Settings):
     degradation: DegradationSettings = Field(DegradationSettings(), description="Numbers of the degradation.")
     simulate: bool = Field(False, description="Degrade clean images first, and score the result against them.")
     measured: Path | None = Field(
-        None, description="box, random: image(s) of the input's size, 0 where pixels are missing."
+        None,
+        description="box, random: image(s) of the input's size, 0 where pixels are missing; default: the input's own "
+        "`masks`.",
     )
     items: str = Field("all", description='Which images: "all", an index, or START:STOP[:STEP], separated by commas.')
     intensity: tuple[float, float] | None = Field(
@@ -158,8 +160,6 @@ class RestoreSettings(Settings):
         problems = [*self._degradation_problems(), *self._method_problems()]
         if self.measured is not None and (self.simulate or self.problem not in ("box", "random")):
             problems.append("measured has an effect for box and random only, and not with simulate; leave it out")
-        if self.measured is None and not self.simulate and self.problem in ("box", "random"):
-            problems.append("measured is missing: give the image that is 0 where pixels are missing")
         if self.problem == "k-space" and (self.intensity is not None or self.clip is not None):
             problems.append("intensity and clip have no effect on k-space; leave them out")
         if problems:

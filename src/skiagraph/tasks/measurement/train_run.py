@@ -24,12 +24,20 @@ def begin_run(settings: TrainMeasurementSettings) -> None:
     wanted = resolved(settings)
     if file.exists():
         found = read_yaml(file)
-        differ = [name for name in wanted if name not in FREE and name in found and found[name] != wanted[name]]
+        shared = [name for name in wanted if name not in FREE and name in found]
+        differ = [name for name in shared if not _alike(found[name], wanted[name])]
         if differ:
             changes = "; ".join(f"{name}: found {wanted[name]!r}, the run has {found[name]!r}" for name in differ)
             raise InputError(f"{settings.output}: holds another run ({changes}); use another folder, or its settings")
     settings.output.mkdir(parents=True, exist_ok=True)
     write_text(file, dump_yaml(settings))
+
+
+def _alike(found: Any, wanted: Any) -> bool:
+    """Whether two settings agree; keys of a section that only one version of the program knows don't count."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return all(_alike(found[name], wanted[name]) for name in found.keys() & wanted.keys())
+    return bool(found == wanted)
 
 
 def leave_run(settings: TrainMeasurementSettings, result: dict[str, Any], prior: dict[str, Any]) -> Path:
