@@ -126,6 +126,14 @@ COMMANDS = (
         variant="rivals",
     ),
     Command(
+        "evaluate",
+        "Compare generated images with the training images: distances on named features, coverage, copies.",
+        f"{_TASKS}.distribution.settings:DistributionSettings",
+        f"{_TASKS}.distribution.run:evaluate_distribution",
+        f"{_TASKS}.distribution.run:expectation",
+        variant="distribution",
+    ),
+    Command(
         "report",
         "Write the page of a run again.",
         f"{_TASKS}.report:ReportSettings",

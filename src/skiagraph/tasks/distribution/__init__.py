@@ -1,0 +1,1 @@
+"""The command `evaluate distribution`: a set of generated images against the images that the model learned from."""
