@@ -23,7 +23,7 @@ from skiagraph.tasks.reconstruct.acquire import ToReconstruct, default_centre
 from skiagraph.tasks.reconstruct.network import load_prior
 from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, write_text
 from skiagraph.tasks.reconstruct.page import figure_table, picture_rows
-from skiagraph.tasks.reconstruct.posterior import SamplerSettings
+from skiagraph.tasks.reconstruct.posterior import SamplerSettings, evaluations_per_slice
 from skiagraph.tasks.reconstruct.results import METHOD, Reconstruction, SliceFigures, score_slices
 from skiagraph.tasks.reconstruct.run import compute
 from skiagraph.tasks.reconstruct.settings import DemoSettings
@@ -86,9 +86,11 @@ class _Run:
 def expectation(settings: DemoSettings) -> dict[str, Any]:
     """What the demo costs."""
     slices = settings.slices * len(settings.accelerations)
+    network, _ = load_prior(shipped_prior())
+    evaluations = evaluations_per_slice(network, SamplerSettings(samples=settings.samples))
     return {
-        "network_evaluations": slices * (4 + settings.samples * 12),
-        "seconds_on_one_core": round(10 + slices * (0.08 * (4 + settings.samples * 12) + 2)),
+        "network_evaluations": slices * evaluations,
+        "seconds_on_one_core": round(10 + slices * (0.03 * evaluations + 4)),
         "memory_gib": 1.5,
         "writes": settings.output,
     }

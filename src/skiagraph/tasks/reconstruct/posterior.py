@@ -54,7 +54,7 @@ class SamplerSettings:
 
     sampler: Literal["anchored", "measurement-score", "reference"] = "anchored"
     samples: int = 4
-    steps: int = 12
+    steps: int = 5
     views: int = 4
     acceleration: float = 4.0
     centre: int = 24

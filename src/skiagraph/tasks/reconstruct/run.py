@@ -161,7 +161,7 @@ def expectation(settings: ReconstructSettings) -> dict[str, Any]:
     return {
         "slices": len(data.scan),
         "network_evaluations_per_slice": evaluations,
-        "seconds_on_one_core": round(len(data.scan) * evaluations * 0.08 * pixels / 128**2),
+        "seconds_on_one_core": round(len(data.scan) * evaluations * 0.03 * pixels / 128**2),
         "memory_gib": round(
             (4 * weights + (len(data.scan) * 24 + sampler.rows * 200) * coils * pixels) / 2**30 + 0.6, 1
         ),

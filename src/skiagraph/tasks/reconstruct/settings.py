@@ -36,7 +36,7 @@ class ReconstructSettings(Settings):
     )
     slices: str = Field("all", description='Which slices: "all", one index, or START:STOP[:STEP], separated by commas.')
     samples: int = Field(4, ge=1, description="Posterior samples per slice; at least 2 for error bars.")
-    steps: int = Field(12, ge=1, description="Noise levels of the sampler's grid.")
+    steps: int = Field(5, ge=1, description="Noise levels of the sampler's grid.")
     sampler: Literal["anchored", "measurement-score", "reference"] = Field(
         "anchored", description="Posterior sampler; `reference` walks the 200 levels of the released code."
     )

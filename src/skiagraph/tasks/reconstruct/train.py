@@ -177,7 +177,7 @@ def expectation(settings: TrainSettings) -> dict[str, Any]:
         "memory_gib": round((scans * item + 40 * parameters) / 2**30 + 1.0, 2),
         "network_parameters": parameters,
         "images": settings.images,
-        "seconds_on_one_core": round(0.09 * settings.images + 0.1 * scans),
+        "seconds_on_one_core": round(0.16 * settings.images + 0.1 * scans),
         "writes": settings.output,
     }
 
