@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -20,8 +21,9 @@ def complete_scans(
     scan: PreparedScan,
     prior: Path,
     *,
-    steps: int = 8,
+    steps: int = 5,
     seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> PreparedScan:
     """Fill the lines that were not measured with those of one posterior sample per slice: scans without gaps.
@@ -36,10 +38,11 @@ def complete_scans(
         prior: folder of a measurement prior, as a rule one trained on these very slices.
         steps: noise levels of the sampler.
         seed: seed of the samples.
+        precision: number format of the network.
         on_progress: called with (slices done, slices in all).
     """
     network, _ = load_prior(prior)
-    settings = SamplerSettings(samples=1, steps=steps)
+    settings = SamplerSettings(samples=1, steps=steps, precision=precision)
     seeds = slice_seeds(seed, [f"completion/{index}" for index in range(len(scan))], 1)
     filled = torch.empty_like(scan.kspace)
     for first in range(0, len(scan), settings.rows):

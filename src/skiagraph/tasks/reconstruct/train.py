@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from skiagraph.tasks.reconstruct.simulated import simulate_training_scans
 from skiagraph.tasks.reconstruct.training_files import scans_from_files
 from skiagraph.tasks.training_run import leave_training
 from skiagraph.training import Progress, TrainingResult, TrainingSettings, train
+from skiagraph.training.precision import resolve_precision
 from skiagraph.training.prior import Prior
 from skiagraph.training.processes import process_group, process_rank
 
@@ -196,12 +197,17 @@ def train_prior(settings: TrainSettings, on_progress: OnProgress = silent) -> Tr
                 scan,
                 settings.complete,
                 seed=settings.seed,
+                precision=_number_format(settings.precision, device),
                 on_progress=lambda done, total: on_progress("posterior samples of the scans", done, total),
             )
         trained = run_training(
             settings, learned, device=device, on_progress=lambda p: on_progress("images", p.images, p.total)
         )
         return finish_training(settings, scan, sources, trained, on_progress)
+
+
+def _number_format(precision: str, device: torch.device) -> Literal["float32", "bfloat16"]:
+    return "bfloat16" if resolve_precision(precision, device) == torch.bfloat16 else "float32"
 
 
 def finish_training(
