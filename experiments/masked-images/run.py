@@ -122,10 +122,19 @@ def evaluations(size: Size) -> Iterator[Step]:
         yield Step("evaluate", folder, tuple(words))
 
 
+def made_from(step: Step) -> str:
+    """What a step's result depends on beside its words: the weights of its prior, or the weights behind its images."""
+    named = dict(zip(step.words, step.words[1:], strict=False))
+    if "--prior" in named:
+        return str(json.loads((Path(named["--prior"]) / "prior.json").read_text())["weights_sha256"])
+    drawn = Path(named.get("--generated", "")) / "command.json"
+    return str(json.loads(drawn.read_text())["made_from"]) if drawn.exists() else ""
+
+
 def perform(step: Step) -> None:
-    """Run a step unless the same command has left its result; its time stands in command.json."""
-    note = step.folder / "command.json"
-    if note.exists() and json.loads(note.read_text())["words"] == list(step.words):
+    """Run a step unless the same command has left its result from the same prior; its time stands in command.json."""
+    note, identity = step.folder / "command.json", {"words": list(step.words), "made_from": made_from(step)}
+    if note.exists() and {name: json.loads(note.read_text()).get(name) for name in identity} == identity:
         print(f"there already: {step.folder}", flush=True)
         return
     print(f"skiagraph {' '.join(step.words)}", flush=True)
@@ -136,7 +145,7 @@ def perform(step: Step) -> None:
         "seconds": round(time.perf_counter() - started, 1),
         "cpu_seconds": round(time.process_time() - cpu, 1),
     }
-    note.write_text(json.dumps({"words": list(step.words), **seconds}, indent=1) + "\n")
+    note.write_text(json.dumps({**identity, **seconds}, indent=1) + "\n")
 
 
 def main() -> None:

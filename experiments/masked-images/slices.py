@@ -34,7 +34,8 @@ def _slice(head: Head, generator: np.random.Generator) -> NDArray[np.uint16]:
     pose = random_pose(head, generator, mirror=False)
     fine = slice_through(head, pose, (SIZE * FINER,) * 2, (FIELD_MM,) * 2)
     image = fine.reshape(SIZE, FINER, SIZE, FINER).mean(axis=(1, 3))
-    return np.rint(np.clip(image / WHITE, 0, 1) * 65535).astype(np.uint16)
+    counts: NDArray[np.uint16] = np.rint(np.clip(image / WHITE, 0, 1) * 65535).astype(np.uint16)
+    return counts
 
 
 def write_sets(folder: Path, part: float = 1.0) -> dict[str, Any]:
