@@ -47,6 +47,7 @@ prior: $(READY)
 em oracle: $(READY)
 	@test -e runs/brain-t1-128/prior.json || { mkdir -p runs; cp -r src/skiagraph/presets/priors/brain-t1-128 runs/; }
 	$(BIN)/skiagraph train --config src/skiagraph/presets/brain-$@.yaml
+	$(if $(filter oracle,$@),$(BIN)/skiagraph train --config src/skiagraph/presets/brain-oracle-stage-2.yaml)
 
 rivals: $(READY)
 	$(BIN)/skiagraph train ssdu --config src/skiagraph/presets/rivals/ssdu.yaml
@@ -64,7 +65,7 @@ test: lint
 experiment: $(READY)
 	$(BIN)/python experiments/reconstruct-brain/run.py \
 	  $(if $(wildcard runs/brain-t1-128-em/prior.json),--em runs/brain-t1-128-em) \
-	  $(if $(wildcard runs/brain-t1-128-oracle/prior.json),--oracle runs/brain-t1-128-oracle)
+	  $(if $(wildcard runs/brain-t1-128-oracle-2/prior.json),--oracle runs/brain-t1-128-oracle-2)
 
 benchmark: $(READY)
 	$(INSTALL) -e '.[benchmarks]'

@@ -145,7 +145,7 @@ def test_truth_of_another_file_gives_figures_and_changes_no_image(
 
 def test_cost_is_told_without_running(prior_folder: Path, scan_file: Path, tmp_path: Path) -> None:
     cost = expectation(ReconstructSettings(prior=prior_folder, scan=scan_file, output=tmp_path / "run"))
-    assert (cost["slices"], cost["network_evaluations_per_slice"]) == (3, 52)
+    assert (cost["slices"], cost["network_evaluations_per_slice"]) == (3, 24)
     assert not (tmp_path / "run").exists()
 
 
