@@ -63,7 +63,7 @@ def test_the_demos_seed_is_that_of_the_acquisition(tmp_path: Path, monkeypatch: 
 
 def test_the_demos_cost_counts_every_slice_and_rate() -> None:
     cost = expectation(DemoSettings(slices=3, samples=2, accelerations=[4.0, 8.0]))
-    assert cost["network_evaluations"] == 3 * 2 * (2 * 12 + 4)
+    assert cost["network_evaluations"] == 3 * 2 * 4 * (2 * 5 + 4)
 
 
 @pytest.mark.parametrize("kind", ["random", "equispaced", "variable-density"])
