@@ -22,7 +22,7 @@ from skiagraph.tasks.reconstruct.simulated import SimulatedSlices, draw_mask, pr
 __all__ = ["NETWORK", "SCANNER", "column_mask", "filled_network", "phantom", "phantom_slices", "prepared", "scan"]
 
 SCANNER = ScanSettings(coils=4, matrix=(32, 32))
-NETWORK = NetworkSettings(channels=8, multipliers=(1,), linear_iterations=2, data_iterations=3)
+NETWORK = NetworkSettings(channels=8, multipliers=(1,), cascades=1, linear_iterations=2, data_iterations=3)
 
 
 @cache

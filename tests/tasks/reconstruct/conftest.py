@@ -37,7 +37,6 @@ def trained(scan_file: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainR
         images=8,
         batch_size=4,
         warmup=4,
-        final_data_iterations=3,
         ema_half_life=4,
         precision="float32",
     )

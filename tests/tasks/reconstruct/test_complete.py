@@ -38,7 +38,6 @@ def test_a_round_trains_further_and_the_prior_says_so(scan_file: Path, prior_fol
             output=tmp_path / "round",
             images=4,
             warmup=4,
-            final_data_iterations=3,
             ema_half_life=4,
             precision="float32",
         )

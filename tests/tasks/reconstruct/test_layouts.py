@@ -125,7 +125,6 @@ def test_one_prior_learns_from_scans_of_several_coil_counts(scan_file: Path, tmp
         images=4,
         batch_size=4,
         warmup=4,
-        final_data_iterations=3,
         ema_half_life=4,
         precision="float32",
     )

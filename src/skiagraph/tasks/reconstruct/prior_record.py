@@ -52,7 +52,7 @@ def describe_prior(
     return PriorRecord(
         name=settings.name,
         summary=f"Prior for multi-coil k-space reconstruction, learned from {seen}.",
-        architecture=ArchitectureRecord(kind=KIND, settings=_architecture(settings)),
+        architecture=ArchitectureRecord(kind=KIND, settings=settings.network.model_dump(mode="json")),
         parametrisation="own",
         sigma_data=settings.network.sigma_data,
         channels=[
@@ -94,11 +94,6 @@ def describe_prior(
             "spread_lines": spread.lines,
         },
     )
-
-
-def _architecture(settings: TrainSettings) -> dict[str, Any]:
-    final = settings.network.model_copy(update={"data_iterations": settings.final_data_iterations})
-    return final.model_dump(mode="json")
 
 
 def _mask_settings(settings: TrainSettings, scan: PreparedScan) -> dict[str, Any]:

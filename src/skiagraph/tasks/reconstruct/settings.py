@@ -93,16 +93,16 @@ class SimulateSettings(Settings):
 class NetworkSettings(Settings):
     """Size of the network between the linear estimate and the data step."""
 
-    channels: int = Field(40, ge=8, description="Channels of the first level.")
+    channels: int = Field(24, ge=8, description="Channels of the first level.")
     multipliers: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Channel multipliers of the levels.")
     residual_blocks: int = Field(1, ge=1, description="Residual blocks a level.")
-    cascades: int = Field(1, ge=1, description="Networks in a row, each followed by a data step.")
+    cascades: int = Field(4, ge=1, description="Networks in a row, each followed by a data step.")
     patch: int = Field(2, ge=1, description="Side of the pixel patches that enter as channels.")
     trust: Literal["scalar", "map"] = Field(
         "map", description="Width of the data step: by noise level, or by pixel too."
     )
     linear_iterations: int = Field(4, ge=1, description="Conjugate-gradient steps of the linear estimates.")
-    data_iterations: int = Field(5, ge=1, description="Conjugate-gradient steps of the data step.")
+    data_iterations: int = Field(4, ge=1, description="Conjugate-gradient steps of the data step.")
     sigma_data: float = Field(0.25, gt=0, description="Scale of the image's real part in normalised intensity.")
 
 
@@ -110,11 +110,11 @@ class ObjectiveSettings(Settings):
     """The measurement-score objective; see `MeasurementObjective`."""
 
     hide: float = Field(0.75, ge=0, le=1, description="Probability that an item hides lines; 0: plain score.")
-    anchored: float = Field(0.6, ge=0, le=1, description="Probability that acquired lines condition an item.")
-    alone: float = Field(0.0, ge=0, le=1, description="Share of those items that show acquired lines only.")
-    hidden_share: tuple[float, float] = Field((0.15, 0.85), description="Range of the share of lines that is hidden.")
+    anchored: float = Field(0.8, ge=0, le=1, description="Probability that acquired lines condition an item.")
+    alone: float = Field(0.5, ge=0, le=1, description="Share of those items that show acquired lines only.")
+    hidden_share: tuple[float, float] = Field((0.05, 0.6), description="Range of the share of lines that is hidden.")
     anchor_share: tuple[float, float] = Field(
-        (0.3, 1.0), description="Range of the share of visible lines that anchor."
+        (0.5, 1.0), description="Range of the share of visible lines that anchor."
     )
     rows: int | None = Field(64, ge=16, description="Rows of the image that one training item shows; None for all.")
 
@@ -134,12 +134,11 @@ class TrainSettings(Settings):
         None, description="Prior whose posterior samples first fill the lines that were not measured: an EM round."
     )
     name: str = Field("prior", description="Name of the prior, for its card.")
-    images: int = Field(40_000, ge=1, description="Images to see in all.")
+    images: int = Field(16_000, ge=1, description="Images to see in all.")
     batch_size: int = Field(4, ge=1, description="Images per optimiser step, summed over all processes.")
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate; falls to 0 along a cosine.")
-    warmup: int = Field(800, ge=0, description="Images over which the learning rate rises.")
-    final_data_iterations: int = Field(10, ge=1, description="Steps of the data step once the prior is trained.")
-    ema_half_life: int = Field(1_000, ge=1, description="Half-life in images of the averaged weights that are kept.")
+    warmup: int = Field(400, ge=0, description="Images over which the learning rate rises.")
+    ema_half_life: int = Field(500, ge=1, description="Half-life in images of the averaged weights that are kept.")
     seed: int = Field(0, ge=0, description="Seed of weights, order and every draw.")
     threads: int | None = Field(None, ge=1, description="CPU threads per process; default: torch's choice.")
     precision: Precision = Field("auto", description="Number format of the network; auto: bfloat16 where it is fast.")

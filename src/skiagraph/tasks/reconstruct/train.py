@@ -218,8 +218,7 @@ def finish_training(
     on_progress: OnProgress = silent,
 ) -> TrainResult:
     """Put the averaged weights in the network, calibrate, save the prior."""
-    final = settings.network.model_copy(update={"data_iterations": settings.final_data_iterations})
-    network = build_network(final, settings.seed)
+    network = build_network(settings.network, settings.seed)
     averages = trained.averages["exponential"]
     network.load_state_dict({name: value.cpu() for name, value in averages.items()})
     network.eval().requires_grad_(False)
