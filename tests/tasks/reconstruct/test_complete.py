@@ -43,4 +43,11 @@ def test_a_round_trains_further_and_the_prior_says_so(scan_file: Path, prior_fol
         )
     )
     _, record = load_prior(result.prior)
-    assert "filled by samples of the prior" in record.summary
+    assert "learned from undersampled scans, one fixed mask each" in record.summary
+    assert "filled by samples of the prior 'prior'" in record.summary
+    assert "Training started from the weights of the prior 'prior'" in record.summary
+    _, first = load_prior(prior_folder)
+    assert record.summary.endswith(f"(prior: {first.summary})")
+    assert "undersampled scans alone" in first.summary
+    assert first.training.command == "skiagraph train --config config.yaml"
+    assert (prior_folder / "config.yaml").exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 from skiagraph.tasks.reconstruct.calibrate import Spread
 from skiagraph.tasks.reconstruct.checks import training_masks
-from skiagraph.tasks.reconstruct.network import KIND
+from skiagraph.tasks.reconstruct.network import KIND, load_prior
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.settings import TrainSettings
 from skiagraph.training import TrainingResult, source_commit
@@ -25,6 +25,14 @@ from skiagraph.training.record import (
 )
 
 __all__ = ["describe_prior"]
+
+_CHANNELS = [
+    ChannelRecord(name="real", meaning="real part of the coil-combined image"),
+    ChannelRecord(name="imaginary", meaning="imaginary part of the coil-combined image"),
+]
+_NORMALISATION = NormalisationRecord(
+    method="divide by the 99th percentile of the magnitude of the calibration lines' image", low=-3.0, high=3.0
+)
 
 _LIMITS = [
     "Not a medical device; not for diagnosis.",
@@ -45,23 +53,14 @@ def describe_prior(
     rows, columns = scan.kspace.shape[-2:]
     step = simulate.field_of_view_mm / simulate.matrix
     spacing = next((record["spacing_mm"] for record in sources if "spacing_mm" in record), [step, step])
-    clean = simulate.masks == "full"
-    seen = "fully sampled scans" if clean else "undersampled scans alone, one fixed mask each"
-    if settings.complete is not None:
-        seen += f"; their missing lines were filled by samples of the prior {settings.complete.name!r}"
     return PriorRecord(
         name=settings.name,
-        summary=f"Prior for multi-coil k-space reconstruction, learned from {seen}.",
+        summary=_summary(settings, scan),
         architecture=ArchitectureRecord(kind=KIND, settings=settings.network.model_dump(mode="json")),
         parametrisation="own",
         sigma_data=settings.network.sigma_data,
-        channels=[
-            ChannelRecord(name="real", meaning="real part of the coil-combined image"),
-            ChannelRecord(name="imaginary", meaning="imaginary part of the coil-combined image"),
-        ],
-        normalisation=NormalisationRecord(
-            method="divide by the 99th percentile of the magnitude of the calibration lines' image", low=-3.0, high=3.0
-        ),
+        channels=_CHANNELS,
+        normalisation=_NORMALISATION,
         measurement=MeasurementRecord(
             family=f"{simulate.masks if simulate.scans else 'measured'} columns, one fixed mask per scan",
             settings=_mask_settings(settings, scan),
@@ -69,31 +68,64 @@ def describe_prior(
         ),
         size=[int(rows), int(columns)],
         spacing_mm=spacing,
-        data=DataRecord(
-            provenance="simulated k-space" if simulate.scans else "measured",
-            fingerprint={"scans": len(scan), "sha256_of_kspace": _fingerprint(scan)},
-            splits={"train": sorted(simulate.scans) or [Path(file).name for file in settings.data]},
-            sources=[_source(record) for record in sources],
-        ),
-        training=TrainingRecord(
-            objective="measurement score with hidden lines and anchors (MeasurementObjective)",
-            images_seen=trained.images,
-            seeds={"run": settings.seed, "scans": simulate.seed},
-            ema=EMARecord(kind="exponential", length=settings.ema_half_life),
-            commit=source_commit(),
-            settings=settings.model_dump(mode="json", exclude={"output"}),
-            command="make prior",
-        ),
+        data=_data(settings, scan, sources),
+        training=_training(settings, trained),
         licence="Apache-2.0" if simulate.scans else "as the training data",
         limits=_LIMITS,
-        extra={
-            # New heads are harder than those of training: the samples' own spread is never shrunk.
-            "spread": round(max(1.0, spread.factor), 4),
-            "spread_on_training_scans": round(spread.factor, 4),
-            "spread_slices": spread.slices,
-            "spread_lines": spread.lines,
-        },
+        extra=_spread(spread),
     )
+
+
+def _summary(settings: TrainSettings, scan: PreparedScan) -> str:
+    """What the prior learned from, other priors that had a part in it included: "alone" only where none had."""
+    whole, total = int(scan.mask.flatten(1).all(1).sum()), len(scan)
+    alone = "" if settings.complete or settings.start else " alone"
+    seen = f"undersampled scans{alone}, one fixed mask each"
+    if whole:
+        seen = "fully sampled scans" if whole == total else f"scans, {whole} of {total} slices fully sampled"
+    sentences = [f"Prior for multi-coil k-space reconstruction, learned from {seen}."]
+    parts: dict[str, str] = {}
+    for folder, words in (
+        (settings.complete, "The lines that they lack were filled by samples of the prior"),
+        (settings.start, "Training started from the weights of the prior"),
+    ):
+        if folder is not None:
+            other = load_prior(folder)[1]
+            sentences.append(f"{words} {other.name!r}.")
+            parts[other.name] = other.summary
+    return " ".join(sentences + [f"({name}: {summary})" for name, summary in parts.items()])
+
+
+def _data(settings: TrainSettings, scan: PreparedScan, sources: list[dict[str, Any]]) -> DataRecord:
+    simulated = settings.simulate.scans
+    return DataRecord(
+        provenance="simulated k-space" if simulated else "measured",
+        fingerprint={"scans": len(scan), "sha256_of_kspace": _fingerprint(scan)},
+        splits={"train": sorted(simulated) or [Path(file).name for file in settings.data]},
+        sources=[_source(record) for record in sources],
+    )
+
+
+def _training(settings: TrainSettings, trained: TrainingResult) -> TrainingRecord:
+    return TrainingRecord(
+        objective="measurement score with hidden lines and anchors (MeasurementObjective)",
+        images_seen=trained.images,
+        seeds={"run": settings.seed, "scans": settings.simulate.seed},
+        ema=EMARecord(kind="exponential", length=settings.ema_half_life),
+        commit=source_commit(),
+        settings=settings.model_dump(mode="json", exclude={"output"}),
+        command="skiagraph train --config config.yaml",
+    )
+
+
+def _spread(spread: Spread) -> dict[str, Any]:
+    return {
+        # New heads are harder than those of training: the samples' own spread is never shrunk.
+        "spread": round(max(1.0, spread.factor), 4),
+        "spread_on_training_scans": round(spread.factor, 4),
+        "spread_slices": spread.slices,
+        "spread_lines": spread.lines,
+    }
 
 
 def _mask_settings(settings: TrainSettings, scan: PreparedScan) -> dict[str, Any]:
