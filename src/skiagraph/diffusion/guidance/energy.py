@@ -8,6 +8,7 @@ becomes eps - sigma_t g. References: Dhariwal and Nichol 2021 (arXiv 2105.05233)
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, Prediction
+from skiagraph.diffusion.guidance.every import Every
+from skiagraph.diffusion.guidance.evidence import GuidanceStep
 from skiagraph.diffusion.schedule import Schedule, as_time, expand_like
 
 __all__ = ["Energy", "EnergyGradient", "EnergyTerm", "Through"]
@@ -34,6 +37,9 @@ class EnergyTerm(Protocol):
 class Energy:
     """x0 <- x0 + (sigma^2 / alpha) g with g = scale grad log p, per sample.
 
+    Order is visible in the expression: `Energy(Clip(net), term)` clips first and may leave the range again, which is
+    how guided-diffusion does it; `Clip(Energy(net, term))` clips last.
+
     Args:
         base: the denoiser to be guided.
         term: log-density to increase.
@@ -42,6 +48,11 @@ class Energy:
             x0-hat with the noise held constant, g = scale / alpha grad_x0; "network": at x_t through the denoiser.
         interval: (lowest, highest) sigma^2 / (alpha^2 + sigma^2) at which it acts.
         trust: largest root mean square of sigma g over a sample (in units of the noise); longer ones are shortened.
+        normalised: `scale` is the size of the push relative to the noise found, kappa: sigma g = kappa RMS(eps) times
+            the gradient divided by its RMS. Where a gradient vanishes its direction is rounding noise: not a default.
+        every: guide at some levels of the walk only; None for all.
+        until: samples whose term has reached this value are not pushed at this evaluation; inf pushes always.
+        observe: called with a `GuidanceStep` at every evaluation of the term, such as an `Evidence`.
     """
 
     base: Denoiser
@@ -50,6 +61,10 @@ class Energy:
     through: Through = "state"
     interval: tuple[float, float] = (0.0, 1.0)
     trust: float = math.inf
+    normalised: bool = False
+    every: Every | None = None
+    until: float = math.inf
+    observe: Callable[[GuidanceStep], None] | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.scale):
@@ -60,6 +75,8 @@ class Energy:
             raise ValueError(f"interval: found {self.interval}; allowed 0 <= lowest < highest <= 1.")
         if not self.trust > 0:
             raise ValueError(f"trust: found {self.trust}; allowed a positive number.")
+        if math.isnan(self.until):
+            raise ValueError("until: found nan; allowed a value of the term, or inf to push always.")
 
     @property
     def schedule(self) -> Schedule:
@@ -70,33 +87,49 @@ class Energy:
         """The guided prediction."""
         t = as_time(t)
         alpha, sigma = self.schedule(t)
-        share = sigma**2 / (alpha**2 + sigma**2)
-        acts = (share >= self.interval[0]) & (share <= self.interval[1]) & (sigma > 0)
+        acts = self._acts(t, alpha, sigma)
         if self.scale == 0 or not bool(acts.any()):
             return self.base(x, t, cond)
-        prediction, gradient = self._gradient(x, t, cond, alpha)
-        shift = expand_like(self.scale * sigma, x) * gradient  # sigma g, in units of the noise
+        prediction, value, gradient = self._gradient(x, t, cond, alpha)
+        acts = acts.to(x.device) & (value < self.until)
+        shift = self._shift(x, prediction.x0, gradient, alpha, sigma)  # sigma g, in units of the noise
+        size = _root_mean_square(shift)
         if self.trust < math.inf:
-            size = torch.linalg.vector_norm(shift.flatten(1), dim=1) / math.sqrt(shift[0].numel())
             shift = expand_like((self.trust / size.clamp(min=1e-30)).clamp(max=1), shift) * shift
         guided = prediction.x0 + expand_like(sigma / alpha, x) * shift
-        return replace(prediction, x0=torch.where(_shaped(acts, x), guided, prediction.x0))
+        guided = torch.where(acts.reshape(-1, *[1] * (x.dim() - 1)), guided, prediction.x0)
+        if self.observe is not None:
+            outside = (guided.abs() > 1).flatten(1).double().mean(1)
+            self.observe(GuidanceStep(t, value, acts, size, acts & (size > self.trust), outside))
+        return replace(prediction, x0=guided)
 
-    def _gradient(self, x: Tensor, t: Tensor, cond: Condition, alpha: Tensor) -> tuple[Prediction, Tensor]:
+    def _acts(self, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        share = sigma**2 / (alpha**2 + sigma**2)
+        acts = (share >= self.interval[0]) & (share <= self.interval[1]) & (sigma > 0)
+        return acts if self.every is None else acts & ((sigma == 0) | self.every.acts(t))
+
+    def _shift(self, x: Tensor, x0: Tensor, gradient: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        factor = self.scale if self.every is None else self.scale * self.every.factor
+        if not self.normalised:
+            return expand_like(factor * sigma, x) * gradient
+        noise = expand_like(1 / sigma, x) * x - expand_like(alpha / sigma, x) * x0
+        size = _root_mean_square(gradient).clamp(min=torch.finfo(gradient.dtype).tiny)
+        return expand_like(factor * _root_mean_square(noise) / size, x) * gradient
+
+    def _gradient(self, x: Tensor, t: Tensor, cond: Condition, alpha: Tensor) -> tuple[Prediction, Tensor, Tensor]:
         if self.through == "network":
             with torch.enable_grad():
                 state = x.detach().requires_grad_()
                 prediction = self.base(state, t, cond)
-                gradient = _slope(self.term(state, t, prediction.x0, cond), state)
+                value, gradient = _slope(self.term(state, t, prediction.x0, cond), state, t, alpha)
             log_var = None if prediction.log_var is None else prediction.log_var.detach()
-            return Prediction(prediction.x0.detach(), log_var), gradient
+            return Prediction(prediction.x0.detach(), log_var), value, gradient
         prediction = self.base(x, t, cond)
-        if self.through == "state":
-            return prediction, EnergyGradient(self.term)(x, t, prediction.x0, cond)
         with torch.enable_grad():
-            x0 = prediction.x0.detach().requires_grad_()
-            gradient = _slope(self.term(x.detach(), t, x0, cond), x0)
-        return prediction, gradient / expand_like(alpha, gradient)
+            x0, state = prediction.x0.detach(), x.detach()
+            at = (state if self.through == "state" else x0).requires_grad_()
+            value, gradient = _slope(self.term(state, t, x0, cond), at, t, alpha)
+        return prediction, value, gradient if self.through == "state" else gradient / expand_like(alpha, gradient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +146,16 @@ class EnergyGradient:
 
     def __call__(self, x: Tensor, t: Tensor, x0: Tensor, cond: Condition = EMPTY) -> Tensor:
         """g of x's shape; x0 is held constant."""
+        if self.scale == 0:
+            return torch.zeros_like(x)
         with torch.enable_grad():
             state = x.detach().requires_grad_()
-            gradient = _slope(self.term(state, t, x0.detach(), cond), state)
+            _, gradient = _slope(self.term(state, t, x0.detach(), cond), state, t, None)
         return self.scale * gradient
 
 
-def _slope(value: Tensor, at: Tensor) -> Tensor:
-    """Gradient of each sample's value with respect to that sample."""
+def _slope(value: Tensor, at: Tensor, t: Tensor, alpha: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Each sample's value, and its gradient with respect to that sample."""
     if value.shape != at.shape[:1] or value.is_complex():
         raise ValueError(
             f"term: found values of shape {tuple(value.shape)} {value.dtype}; allowed one real number per sample, "
@@ -129,8 +164,25 @@ def _slope(value: Tensor, at: Tensor) -> Tensor:
     if not value.requires_grad:
         raise ValueError("term: found values that do not depend on what they are differentiated by; see `through`.")
     (gradient,) = torch.autograd.grad(value.sum(), at)
-    return gradient.detach()
+    bad = ~gradient.isfinite().flatten(1).all(1)
+    if bool(bad.any()):
+        _refuse(bad, t, alpha)
+    return value.detach(), gradient.detach()
 
 
-def _shaped(acts: Tensor, x: Tensor) -> Tensor:
-    return acts.to(x.device).reshape(-1, *[1] * (x.dim() - 1)) if acts.dim() else acts.to(x.device)
+def _refuse(bad: Tensor, t: Tensor, alpha: Tensor | None) -> None:
+    """Raise for gradients that are not finite, naming samples and noise level."""
+    which = bad.nonzero().flatten().tolist()
+    times = ", ".join(f"{time:g}" for time in sorted(set(t.expand(len(bad))[bad.to(t.device)].tolist()))[:4])
+    signal = "" if alpha is None else f" (alpha {float(alpha.min()):.4g} to {float(alpha.max()):.4g})"
+    raise FloatingPointError(
+        f"guidance: found a gradient that is not finite at t = {times}{signal} for "
+        f"samples {', '.join(map(str, which[:16]))} of a batch of {len(bad)}. Lower the scale, set a trust region, or "
+        "check the classifier on these noise levels."
+    )
+
+
+def _root_mean_square(x: Tensor) -> Tensor:
+    """(B,) root mean square of a sample's numbers."""
+    size: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1) / math.sqrt(x[0].numel())
+    return size
