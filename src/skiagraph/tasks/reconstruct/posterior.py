@@ -16,11 +16,12 @@ from skiagraph.diffusion.schedule import EDM, Schedule, linear_table
 from skiagraph.diffusion.streams import Streams
 from skiagraph.errors import InputError
 from skiagraph.inverse.consistent import Anchors, ConsistentDenoiser, ConsistentNetwork
-from skiagraph.inverse.data_consistency import ProximalStep, RelaxedStep
-from skiagraph.inverse.measurement_score import MeasurementScore, ViewSource
+from skiagraph.inverse.data_consistency import ProximalStep, RelaxedStep, ReleasedColumnStep
+from skiagraph.inverse.measurement_score import MeasurementScore
 from skiagraph.inverse.mixing import DDNMMixing
 from skiagraph.inverse.objective import mirror
 from skiagraph.inverse.reference import ReferenceMeasurementScore
+from skiagraph.inverse.views import CoveringViews
 from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier, to_complex
 from skiagraph.physics.masks import RandomColumns, ReferenceColumnSchedule
@@ -30,6 +31,7 @@ from skiagraph.tasks.reconstruct.scan import PreparedScan
 __all__ = ["SamplerSettings", "conditional_mean", "evaluations_per_slice", "posterior_samples", "slice_seeds"]
 
 UNINFORMATIVE = 20.0
+PRIOR_VARIANCE = 0.25**2
 
 
 @dataclass(frozen=True)
@@ -77,34 +79,6 @@ class _EverythingSeen:
 
     def __call__(self, draws: Streams) -> Tensor:
         return torch.ones(len(draws), 1, 1, 1, self.width)
-
-
-@dataclass(frozen=True)
-class _CoveringColumns:
-    """Covering sets of random columns with the training marginal."""
-
-    family: RandomColumns
-    views: int
-
-    def __call__(self, draws: Streams) -> Tensor:
-        return self.family.covering(draws, self.views)
-
-
-@dataclass(frozen=True, eq=False)
-class _SliceStep:
-    """The over-relaxed data step, its last one at each slice's own noise: no sample depends on its batch."""
-
-    scan: PreparedScan
-    prior_variance: float = 0.25**2
-
-    def __call__(self, estimate: Tensor, schedule: Schedule, t: Tensor, *, final: bool) -> Tensor:
-        operator = PixelMask(self.scan.mask)
-        if not final:
-            step = RelaxedStep(ProximalStep(operator, self.scan.kspace, 0.0))
-            return step(estimate, schedule, t, final=False)
-        alpha, sigma = schedule(t)
-        inverse_width = (alpha / sigma) ** 2 + 1 / self.prior_variance
-        return operator.prox(estimate, self.scan.kspace, self.scan.noise**2 * inverse_width.to(self.scan.noise))
 
 
 def slice_seeds(seed: int, names: Sequence[str], samples: int) -> list[int]:
@@ -220,17 +194,13 @@ def _plan(scan: PreparedScan, settings: SamplerSettings) -> tuple[Schedule, Grid
     if settings.sampler == "anchored":
         rule = MeasurementScore(operator, _EverythingSeen(width), DDNMMixing(settings.eta), None, "full")
         return schedule, grid, rule, Anchors(scan.kspace, scan.mask, scan.noise)
-    family = RandomColumns(width, settings.acceleration, settings.centre)
-    views: ViewSource = _CoveringColumns(family, settings.views)
-    return schedule, grid, MeasurementScore(operator, views, DDNMMixing(settings.eta), _SliceStep(scan)), None
+    views = CoveringViews(RandomColumns(width, settings.acceleration, settings.centre), settings.views)
+    proximal = ProximalStep(PixelMask(scan.mask), scan.kspace, scan.noise, prior_variance=PRIOR_VARIANCE)
+    return schedule, grid, MeasurementScore(operator, views, DDNMMixing(settings.eta), RelaxedStep(proximal)), None
 
 
 def _reference_rule(scan: PreparedScan, settings: SamplerSettings) -> ReferenceMeasurementScore:
     """The released MRI sampler: data consistency inside the mask loop, a reflection on the measured columns."""
-
-    def reflect(estimate: Tensor, mask: Tensor | None) -> Tensor:
-        seen = scan.mask if mask is None else mask * scan.mask
-        return estimate - 2.0 * seen * (estimate - scan.kspace)
-
+    reflect = ReleasedColumnStep(scan.mask, scan.kspace)
     masks = ReferenceColumnSchedule(scan.kspace.shape[-1], settings.acceleration, settings.centre)
     return ReferenceMeasurementScore(CoilFourier(scan.maps), masks, settings.views, settings.eta, "mri", reflect)
