@@ -64,7 +64,7 @@ def _read_minc_raw(raw: Path, header: Path) -> Volume:
 def _read_dicom(files: list[Path]) -> Volume:
     """Read one series of single-frame slices, ordered along its normal; geometry tags only."""
     try:
-        import pydicom  # type: ignore[import-not-found]
+        import pydicom
     except ImportError as error:
         raise DataError("reading DICOM needs pydicom: pip install pydicom") from error
     slices = [pydicom.dcmread(file) for file in files]
