@@ -43,6 +43,7 @@ Progress and messages go to stderr, results to stdout.
 | 2 | wrong argument, flag or configuration |
 | 3 | a file is missing, unreadable, unusable or cannot be written |
 | 4 | sample archives cannot be had |
+| 5 | an audit, or a budget that was set, failed; everything is written |
 | 130 | interrupted |
 """
 

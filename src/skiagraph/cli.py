@@ -26,7 +26,8 @@ from skiagraph.terminal import CommandResult, print_json, progress, show
 __all__ = ["COMMANDS", "Command", "Invocation", "main"]
 
 EXIT_CODES = """Exit codes: 0 done; 1 unexpected failure; 2 wrong argument, flag or configuration; 3 a file is missing,
-unreadable, unusable or cannot be written; 4 sample archives cannot be had; 130 interrupted."""
+unreadable, unusable or cannot be written; 4 sample archives cannot be had; 5 an audit or a
+budget that was set failed, with everything written; 130 interrupted."""
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -149,24 +150,26 @@ def _parse(arguments: Sequence[str]) -> tuple[Command, Invocation[BaseModel]]:
     return chosen, call
 
 
-def _run(command: Command, call: Invocation[BaseModel]) -> None:
+def _run(command: Command, call: Invocation[BaseModel]) -> int:
+    """Run a command and show its result; its exit code is the result's own where it has one."""
     if call.dry_run:
         cost = _load(command.expectation)(call.settings) if command.expectation else {}
         if call.json:
             print_json({"command": command.title, "settings": resolved(call.settings), "expectation": cost})
-            return
+            return 0
         named = command.variant is not None and "task" not in type(call.settings).model_fields
         print((f"task: {command.variant}\n" if named else "") + dump_yaml(call.settings), end="")
         for name, value in cost.items():
             print(f"# {name}: {value}")
-        return
+        return 0
     function: Callable[..., CommandResult] = _load(command.function)
     if int(os.environ.get("RANK", "0")) > 0:  # torchrun: the first process speaks for all
         function(call.settings)
-        return
+        return 0
     with progress() as on_progress:
         result = function(call.settings, on_progress=on_progress)
     show(result, as_json=call.json)
+    return int(getattr(result, "exit_code", 0))
 
 
 def _fail(kind: str, message: str, code: int, as_json: bool) -> int:
@@ -185,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        _run(*_parse(words))
+        return _run(*_parse(words))
     except SkiagraphError as error:
         return _fail(type(error).__name__, str(error), error.exit_code, as_json)
     except BrokenPipeError:
@@ -198,7 +201,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(type(error).__name__, f"{place}{reason}", 3, as_json)
     except KeyboardInterrupt:
         return _fail("Interrupted", "interrupted", 130, as_json)
-    return 0
 
 
 if __name__ == "__main__":

@@ -134,6 +134,13 @@ COMMANDS = (
         variant="distribution",
     ),
     Command(
+        "audit",
+        "Look for copies of training images in a synthetic set; fails where there are too many.",
+        f"{_TASKS}.audit.settings:AuditSettings",
+        f"{_TASKS}.audit.run:audit",
+        f"{_TASKS}.audit.run:expectation",
+    ),
+    Command(
         "report",
         "Write the page of a run again.",
         f"{_TASKS}.report:ReportSettings",
