@@ -29,6 +29,8 @@ class UNetConfig(EncoderConfig):
 
     Args:
         classes: rows of the class table (a null row counts as one), or 0 for a network without labels.
+        unlabelled: for a network with classes: whether a call without label, or with label -1 for some samples, is
+            allowed. No class embedding is added then; only a network trained with label dropout knows what to do.
         embedding_inputs: length of a vector condition that a small perceptron turns into an embedding, or 0.
         patch: side of the squares of pixels that enter as channels, 1 for single pixels; 2-D only. All widths,
             attention and downsampling refer to the grid of squares. At the same cost such a network sees farther.
@@ -37,6 +39,7 @@ class UNetConfig(EncoderConfig):
     classes: int = 0
     embedding_inputs: int = 0
     patch: int = 1
+    unlabelled: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,6 +47,8 @@ class UNetConfig(EncoderConfig):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} is {value!r}; give a whole number of at least 0")
+        if self.unlabelled and not self.classes:
+            raise ValueError("unlabelled is set, but classes is 0; leave it out, or give the number of classes")
         if not isinstance(self.patch, int) or self.patch < 1 or (self.patch > 1 and self.dimensions != 2):
             raise ValueError(
                 f"patch is {self.patch!r}; give a whole number of at least 1, and 1 unless dimensions is 2"
@@ -98,7 +103,8 @@ class UNet(nn.Module):
         Args:
             x: (B, in_channels, *size), any size.
             time: () or (B,), in the unit the network was trained with.
-            label: (B,) or () whole numbers in 0 ... classes - 1, for a network with classes.
+            label: (B,) or () whole numbers in 0 ... classes - 1, for a network with classes; if it is `unlabelled`, -1
+                or None where no class is stated.
             embedding: (B, embedding_inputs) for a network with a vector condition; else (B, 4 channels), which takes
                 the place of the class table's row (zeros: the class is unknown).
 
@@ -127,11 +133,14 @@ class UNet(nn.Module):
             raise ValueError("label was given, but this network has no classes; leave it out")
         if label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
             raise TypeError(f"label has dtype {label.dtype}; give whole numbers in 0 ... {classes - 1}")
+        lowest = -1 if self.config.unlabelled else 0
         on_host = label.device.type == "cpu" and not torch.compiler.is_compiling()
-        if on_host and label.numel() and not (label.min() >= 0 and label.max() < classes):
-            raise ValueError(f"label spans {int(label.min())} ... {int(label.max())}; allowed: 0 ... {classes - 1}")
-        rows: Tensor = self.label_emb(label.to(self.time_embed.weight.device))
-        return rows
+        if on_host and label.numel() and not (label.min() >= lowest and label.max() < classes):
+            found = f"{int(label.min())} ... {int(label.max())}"
+            raise ValueError(f"label spans {found}; allowed: {lowest} ... {classes - 1}")
+        label = label.to(self.time_embed.weight.device)
+        rows: Tensor = self.label_emb(label.clamp(min=0))
+        return rows * (label >= 0)[..., None] if self.config.unlabelled else rows
 
     def _condition(self, batch: int, label: Tensor | None, embedding: Tensor | None) -> Tensor:
         """Add up what is known beside the time; refuse what is missing and what would be ignored."""
@@ -142,7 +151,7 @@ class UNet(nn.Module):
             if label.shape not in ((), (batch,)):
                 raise ValueError(f"label has shape {tuple(label.shape)}; give () or ({batch},)")
             total = total + self.class_embedding(label.expand(batch))
-        elif config.classes and (embedding is None or config.embedding_inputs):
+        elif config.classes and not config.unlabelled and (embedding is None or config.embedding_inputs):
             raise ValueError(f"this network has {config.classes} classes; give label, (B,) whole numbers")
         if embedding is None:
             if config.embedding_inputs:
