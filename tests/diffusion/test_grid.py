@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from skiagraph.diffusion.grid import Ascending, Grid, Karras, Levels, LogSNR, Partial, Uniform
+from skiagraph.diffusion.grid import (
+    Ascending,
+    Grid,
+    Karras,
+    Levels,
+    LogSNR,
+    Partial,
+    Quadratic,
+    Snapped,
+    Uniform,
+)
 from skiagraph.diffusion.schedule import EDM, Cosine, Schedule, VPLinear, cosine_table, linear_table
 
 SCHEDULES = [VPLinear(), Cosine(), EDM(), linear_table(), linear_table().respaced("ddim50")]
@@ -89,3 +99,40 @@ def test_step_counts_are_checked(steps: object) -> None:
         Karras(5, exponent=0.0)
     with pytest.raises(ValueError, match="stride"):
         Levels(0)
+
+
+def test_quadratic_is_dense_where_guidance_acts() -> None:
+    times = Quadratic(50)(linear_table())
+    assert times.tolist()[-12:] == [50, 41, 34, 27, 20, 15, 10, 7, 4, 2, 0, -1]
+    assert times.tolist()[:5] == [996, 956, 916, 878, 840]
+    assert len(times) == 49 + 1
+    counts = []
+    for grid in (Levels(4), Levels(10), Levels(20), Levels(40), Quadratic(100), Quadratic(50), Quadratic(25)):
+        sigma = linear_table()(grid(linear_table())[:-1])[1]
+        counts.append(int((sigma**2 < 0.02).sum()))
+    assert counts == [10, 4, 2, 1, 18, 9, 5]
+
+
+def test_snapped_visits_trained_times_only() -> None:
+    times = Snapped(50)(linear_table())
+    assert times.tolist()[-9:] == [32, 28, 20, 16, 12, 8, 4, 0, -1]
+    assert len(times) == 48 + 1
+    respaced = linear_table().respaced("ddim250")
+    assert torch.equal(4 * Snapped(50)(respaced)[:-1], times[:-1])  # positions in the respaced table
+    with pytest.raises(ValueError, match=r"2 is the first; the table has 0, 4, 8, 12 \.\.\. 996"):
+        Quadratic(50)(respaced)
+    for grid in (Quadratic(50), Snapped(50)):
+        with pytest.raises(TypeError, match="found VPLinear; needs a DiscreteTable"):
+            grid(VPLinear())
+    for make in (lambda: Quadratic(1), lambda: Quadratic(50, 40), lambda: Snapped(50, 998), lambda: Snapped(50, 100)):
+        with pytest.raises(ValueError, match=r"(points|top): found"):
+            make()
+
+
+def test_spacings_of_the_released_code() -> None:
+    table = linear_table()
+    assert table.respaced("ddim250").indices == tuple(range(0, 1000, 4))
+    assert table.respaced("ddim25").indices[-1] == 960
+    assert table.respaced("ddim50").indices[-1] == 980
+    with pytest.raises(ValueError, match="no integer stride"):
+        table.respaced("ddim60")

@@ -19,8 +19,19 @@ import skiagraph.diffusion
 from helpers.walks import MEAN, VARIANCE
 from helpers.zoo import DETERMINISTIC, STOCHASTIC, mixture, quadratic
 from skiagraph.diffusion.denoiser import NetworkDenoiser, NetworkTime, Prediction
-from skiagraph.diffusion.grid import Ascending, Karras, Levels, LogSNR, Partial, Uniform
-from skiagraph.diffusion.guidance import ClassifierFree, Clip, DynamicThreshold, Energy, EnergyGradient, StateCondition
+from skiagraph.diffusion.grid import Ascending, Karras, Levels, LogSNR, Partial, Quadratic, Snapped, Uniform
+from skiagraph.diffusion.guidance import (
+    ClassifierFree,
+    Clip,
+    Counted,
+    DynamicThreshold,
+    Energy,
+    EnergyGradient,
+    Every,
+    StateCondition,
+    Tally,
+)
+from skiagraph.diffusion.guidance.measures import LogOddsAbs, LogOddsTarget
 from skiagraph.diffusion.objective import (
     AntitheticTimes,
     EDMWeight,
@@ -48,6 +59,7 @@ PRIOR = GaussianDenoiser(VPLinear(), MEAN, VARIANCE)
 VALUES: list[Any] = [
     *(VPLinear(), Cosine(), EDM(), linear_table(), cosine_table().respaced("10,20"), NetworkTime("log_snr", 2.0)),
     *(Uniform(3), LogSNR(3), Karras(3), Levels(2), Partial(Uniform(3), 0.5), Ascending(LogSNR(3))),
+    *(Quadratic(50), Snapped(50), Every(2, (0.0, 4.0)), LogOddsTarget(0.2), LogOddsAbs()),
     *(EDMWeight(), MinSNRWeight(), P2Weight(), UniformTimes(), AntitheticTimes(), LogNormalTimes()),
     *DETERMINISTIC.values(),
     *STOCHASTIC.values(),
@@ -60,6 +72,7 @@ DENOISERS: list[Any] = [
     Clip(PRIOR),
     DynamicThreshold(PRIOR),
     Energy(PRIOR, quadratic),
+    Counted(PRIOR, Tally()),
     StateCondition(PRIOR, "mean", identity),
     NetworkDenoiser(identity, linear_table(), accepts=frozenset({"cond"})),
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser
-from skiagraph.diffusion.guidance import ClassifierFree, Clip, DynamicThreshold, Energy, StateCondition
+from skiagraph.diffusion.guidance import ClassifierFree, ClassifierTerm, Clip, DynamicThreshold, Energy, StateCondition
 from skiagraph.diffusion.oracle import GaussianDenoiser, MixtureDenoiser
 from skiagraph.diffusion.rules import DDIM, DDPM, Churn, DPMSolverPP2M, DPMSolverPP2MSDE, Euler, Heun, UniPC
 from skiagraph.diffusion.sampling import Rule
@@ -66,6 +66,8 @@ WRAPPERS: dict[str, Callable[[Schedule], Denoiser]] = {
     "clip": lambda s: Clip(mixture(s), -0.5, 0.5),
     "dynamic threshold": lambda s: DynamicThreshold(mixture(s), 0.75, 0.3),
     "energy at the state": lambda s: Energy(mixture(s), quadratic, 0.3, trust=0.5),
+    "energy in units of the noise": lambda s: Energy(mixture(s), quadratic, 0.3, normalised=True, until=-0.1),
+    "classifier": lambda s: Energy(mixture(s), ClassifierTerm(mixture(s).logits, "entropy"), 0.5),
     "energy at x0": lambda s: Energy(Clip(mixture(s)), quadratic, 0.3, through="x0"),
     "energy through the network": lambda s: Energy(mixture(s), quadratic, 0.3, through="network"),
     "state condition": lambda s: StateCondition(

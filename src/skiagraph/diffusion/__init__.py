@@ -11,7 +11,8 @@ from skiagraph.diffusion.denoiser import (
     PartialDenoiser,
     Prediction,
 )
-from skiagraph.diffusion.grid import Ascending, Grid, Karras, Levels, LogSNR, Partial, Uniform
+from skiagraph.diffusion.grid import Ascending, Grid, Karras, Levels, LogSNR, Partial, Quadratic, Snapped, Uniform
+from skiagraph.diffusion.inversion import Latent, inversion_times, invert, inverting
 from skiagraph.diffusion.rules import DDIM, DDPM, DPMSolverPP2M, DPMSolverPP2MSDE, Euler, Heun, UniPC
 from skiagraph.diffusion.sampling import Rule, Step, final, preferred_grid, trajectory
 from skiagraph.diffusion.schedule import (
@@ -44,6 +45,7 @@ __all__ = [
     "Grid",
     "Heun",
     "Karras",
+    "Latent",
     "Levels",
     "LogSNR",
     "NetworkDenoiser",
@@ -51,8 +53,10 @@ __all__ = [
     "Partial",
     "PartialDenoiser",
     "Prediction",
+    "Quadratic",
     "Rule",
     "Schedule",
+    "Snapped",
     "Step",
     "Streams",
     "UniPC",
@@ -61,6 +65,9 @@ __all__ = [
     "cosine_table",
     "expand_like",
     "final",
+    "inversion_times",
+    "invert",
+    "inverting",
     "linear_table",
     "noise_to_signal",
     "perturb",

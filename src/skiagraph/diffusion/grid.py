@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skiagraph.diffusion.schedule import DiscreteTable, Schedule
 
-__all__ = ["Ascending", "Grid", "Karras", "Levels", "LogSNR", "Partial", "Uniform"]
+__all__ = ["Ascending", "Grid", "Karras", "Levels", "LogSNR", "Partial", "Quadratic", "Snapped", "Uniform"]
 
 
 @runtime_checkable
@@ -115,6 +115,53 @@ class Levels:
 
 
 @dataclass(frozen=True)
+class Quadratic:
+    """Original times t_k = round(top (k / (n - 1))^2) of a discrete table, k = 0 ... n - 1, then the clean end.
+
+    Dense where the noise is low, which is where measurement guidance acts: n = 50 keeps 49 levels, 9 of them below
+    sigma^2 = 0.02, where 50 uniform levels have 2. Times that round to the same level are walked once.
+
+    Args:
+        points: n, at least 2.
+        top: noisiest time, in the table of training; at least n - 1.
+    """
+
+    points: int
+    top: int = 996
+
+    def __post_init__(self) -> None:
+        _check_points(self.points, self.top, 1)
+
+    def __call__(self, schedule: Schedule) -> Tensor:
+        """(levels + 1,) times."""
+        return _of_original_times(schedule, _quadratic(self.points, self.top, 1))
+
+
+@dataclass(frozen=True)
+class Snapped:
+    """`Quadratic` on multiples of a stride: t_k = m round((top / m) (k / (n - 1))^2), then the clean end.
+
+    For networks trained at multiples of m only; n = 50 and m = 4 keep 48 levels.
+
+    Args:
+        points: n, at least 2.
+        top: noisiest time, in the table of training; a multiple of m.
+        multiple: m, at least 1.
+    """
+
+    points: int
+    top: int = 996
+    multiple: int = 4
+
+    def __post_init__(self) -> None:
+        _check_points(self.points, self.top, self.multiple)
+
+    def __call__(self, schedule: Schedule) -> Tensor:
+        """(levels + 1,) times."""
+        return _of_original_times(schedule, _quadratic(self.points, self.top, self.multiple))
+
+
+@dataclass(frozen=True)
 class Partial:
     """The part of a grid between two times: begins exactly at `start`, ends exactly at `stop`.
 
@@ -152,6 +199,38 @@ class Ascending:
     def __call__(self, schedule: Schedule) -> Tensor:
         """The grid's times in reverse order."""
         return self.grid(schedule).flip(0)
+
+
+def _quadratic(points: int, top: int, multiple: int) -> list[int]:
+    """Original times, ascending, without repetition."""
+    squares = ((k / (points - 1)) ** 2 for k in range(points))
+    return sorted({multiple * round(top // multiple * square) for square in squares})
+
+
+def _of_original_times(schedule: Schedule, original: list[int]) -> Tensor:
+    """Positions in a table of times in the table of training, noisiest first, then the clean end."""
+    if not isinstance(schedule, DiscreteTable):
+        raise TypeError(f"schedule: found {type(schedule).__name__}; needs a DiscreteTable. Use Karras or LogSNR.")
+    place = {time: position for position, time in enumerate(schedule.indices)}
+    missing = [time for time in original if time not in place]
+    if missing:
+        raise ValueError(
+            f"grid: found {len(missing)} times that are not among the {len(place)} of the table ({missing[0]} is the "
+            f"first; the table has {', '.join(map(str, list(place)[:4]))} ... {schedule.indices[-1]}); a network is "
+            "reliable at the times it was trained on. Use Snapped with the stride of the table, or a smaller `top`."
+        )
+    return torch.tensor([*(place[time] for time in reversed(original)), -1], dtype=torch.float64)
+
+
+def _check_points(points: int, top: int, multiple: int) -> None:
+    for name, value, least in (("points", points, 2), ("multiple", multiple, 1), ("top", top, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}: found {value!r}; allowed a whole number of at least {least}.")
+    if top % multiple or top // multiple < points - 1:
+        raise ValueError(
+            f"top: found {top} for {points} points; allowed a multiple of {multiple} of at least "
+            f"{multiple * (points - 1)}."
+        )
 
 
 class _Map(Protocol):
