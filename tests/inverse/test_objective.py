@@ -11,7 +11,8 @@ from torch import Tensor
 
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.consistent import Anchors, Estimate
-from skiagraph.inverse.objective import MeasurementObjective, mirror, partition_lines
+from skiagraph.inverse.objective import MeasurementObjective, partition_lines
+from skiagraph.inverse.variation import mirror
 from skiagraph.physics.fourier import CoilFourier, centred_fft2, centred_ifft2
 
 WHOLE = MeasurementObjective(flips=False)

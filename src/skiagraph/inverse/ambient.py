@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Prediction
 from skiagraph.diffusion.objective import ObjectiveResult
 from skiagraph.diffusion.schedule import Schedule, expand_like
-from skiagraph.inverse.objective import Draws, vary, window_rows
+from skiagraph.inverse.variation import Draws, shown_part
 from skiagraph.physics.fourier import CoilFourier, MaskedCoilFourier
 from skiagraph.physics.masks import centre_columns
 
@@ -142,10 +142,7 @@ class AmbientObjective:
     def __call__(self, network: nn.Module, batch: dict[str, Tensor], streams: Draws) -> ObjectiveResult:
         """Loss of each item of a batch; draws only from `streams`."""
         kspace, mask, maps = batch["kspace"], batch["mask"], batch["maps"]
-        if self.flips:
-            kspace, mask, maps = vary(kspace, mask, maps, streams)
-        if self.rows is not None and self.rows < kspace.shape[-2]:
-            kspace, maps = window_rows(kspace, maps, self.rows, streams)
+        kspace, mask, maps = shown_part(kspace, mask, maps, streams, flips=self.flips, rows=self.rows)
         mean, deviation = self.log_rho
         rho = (mean + deviation * streams.normal(1)[:, 0].to(kspace.real)).exp().clamp(*self.rho_range)
         fewer = drop_lines(mask, streams, self.share, self.centre)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,37 +16,18 @@ from skiagraph.diffusion.objective import ObjectiveResult
 from skiagraph.diffusion.schedule import Schedule, expand_like
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.consistent import Anchors
+from skiagraph.inverse.variation import Draws, shown_part
 from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier
 from skiagraph.physics.masks import centre_columns
 from skiagraph.physics.operator import LinearOperator
 
 __all__ = [
-    "Draws",
     "MeasurementObjective",
     "Partition",
-    "mirror",
     "partition_lines",
     "reference_loss",
-    "vary",
-    "window_rows",
 ]
-
-
-class Draws(Protocol):
-    """Per-sample random draws; `skiagraph.diffusion.streams.Streams` is one."""
-
-    def normal(self, *shape: int) -> Tensor:
-        """(B, *shape) standard normal."""
-        ...
-
-    def normal_like(self, x: Tensor) -> Tensor:
-        """Standard normal of x's shape; complex x: unit variance per real and per imaginary part."""
-        ...
-
-    def uniform(self, *shape: int) -> Tensor:
-        """(B, *shape) uniform in [0, 1)."""
-        ...
 
 
 def reference_loss(
@@ -196,10 +176,7 @@ class MeasurementObjective:
         coils = present_coils(maps).clamp(min=1)
         if isinstance(streams, Streams):  # coils of padding draw nothing, so that they change nothing
             streams = streams.padded(coils, kspace.shape[1])
-        if self.flips:
-            kspace, mask, maps = vary(kspace, mask, maps, streams)
-        if self.rows is not None and self.rows < kspace.shape[-2]:
-            kspace, maps = window_rows(kspace, maps, self.rows, streams)
+        kspace, mask, maps = shown_part(kspace, mask, maps, streams, flips=self.flips, rows=self.rows)
         mean, deviation = self.log_rho
         draw = streams.normal(1)[:, 0].to(level)
         rho = (mean + deviation * draw).exp().clamp(*self.rho_range)
@@ -224,32 +201,3 @@ class MeasurementObjective:
         log_error = estimate.log_error.gather(1, hidden[:, None])[:, 0]
         loss = squared * (-log_error).exp() + log_error
         return ObjectiveResult(loss, -2 * rho.log(), {"squared_error": squared.detach()})
-
-
-def window_rows(kspace: Tensor, maps: Tensor, rows: int, streams: Draws) -> tuple[Tensor, Tensor]:
-    """k-space and maps of a random window of each item's rows; orthonormal, so white noise stays as it is."""
-    height = kspace.shape[-2]
-    first = (streams.uniform(1)[:, 0] * (height - rows + 1)).long().to(kspace.device)
-    index = (first[:, None] + torch.arange(rows, device=kspace.device))[:, None, :, None]
-    profiles = torch.fft.fftshift(torch.fft.ifft(torch.fft.ifftshift(kspace, -2), dim=-2, norm="ortho"), -2)
-    kept = profiles.gather(-2, index.expand(-1, kspace.shape[1], -1, kspace.shape[3]))
-    spectrum = torch.fft.fftshift(torch.fft.fft(torch.fft.ifftshift(kept, -2), dim=-2, norm="ortho"), -2)
-    return spectrum, maps.gather(-2, index.expand(-1, maps.shape[1], -1, maps.shape[3]))
-
-
-def vary(kspace: Tensor, mask: Tensor, maps: Tensor, streams: Draws) -> tuple[Tensor, Tensor, Tensor]:
-    """Mirror along rows and columns (about the centre) and turn the phase: exact symmetries of the acquisition."""
-    coins = streams.uniform(3)
-    for axis, coin in ((-1, coins[:, 0]), (-2, coins[:, 1])):
-        chosen = (coin < 0.5).to(kspace.device)[:, None, None, None]
-        kspace, mask, maps = (torch.where(chosen, mirror(value, axis), value) for value in (kspace, mask, maps))
-    turn = torch.polar(torch.ones_like(coins[:, 2]), 2 * math.pi * coins[:, 2]).to(kspace)
-    return kspace * turn[:, None, None, None], mask, maps
-
-
-def mirror(value: Tensor, axis: int) -> Tensor:
-    """Reverse an axis about index n // 2: mirrored images and mirrored centred k-space remain a Fourier pair."""
-    if value.shape[axis] == 1:
-        return value
-    flipped = value.flip(axis)
-    return flipped.roll(1, axis) if value.shape[axis] % 2 == 0 else flipped

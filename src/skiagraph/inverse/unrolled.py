@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from skiagraph.diffusion.objective import ObjectiveResult
-from skiagraph.inverse.objective import Draws, vary, window_rows
+from skiagraph.inverse.variation import Draws, shown_part
 from skiagraph.physics.fourier import CoilFourier, MaskedCoilFourier, to_complex, to_real
 from skiagraph.physics.masks import centre_columns
 from skiagraph.physics.operator import conjugate_gradient
@@ -128,10 +128,7 @@ class SelfSupervisedObjective:
     def __call__(self, network: nn.Module, batch: dict[str, Tensor], streams: Draws) -> ObjectiveResult:
         """Loss of each item of a batch; draws only from `streams`."""
         kspace, mask, maps = batch["kspace"], batch["mask"], batch["maps"]
-        if self.flips:
-            kspace, mask, maps = vary(kspace, mask, maps, streams)
-        if self.rows is not None and self.rows < kspace.shape[-2]:
-            kspace, maps = window_rows(kspace, maps, self.rows, streams)
+        kspace, mask, maps = shown_part(kspace, mask, maps, streams, flips=self.flips, rows=self.rows)
         given, held = split_acquired(
             mask, kspace.shape[-2], streams, share=self.share, centre=self.centre, kind=self.kind
         )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from helpers.tiny_scans import filled_network, phantom_slices, prepared
 from skiagraph.errors import InputError
 from skiagraph.inverse.consistent import Anchors, ConsistentNetwork, Estimate
-from skiagraph.inverse.objective import mirror
+from skiagraph.inverse.variation import mirror
 from skiagraph.physics.fourier import CoilFourier, to_complex, to_real
 from skiagraph.tasks.reconstruct.network import build_network
 from skiagraph.tasks.reconstruct.posterior import (

@@ -19,8 +19,8 @@ from skiagraph.inverse.consistent import Anchors, ConsistentDenoiser, Consistent
 from skiagraph.inverse.data_consistency import ProximalStep, RelaxedStep, ReleasedColumnStep
 from skiagraph.inverse.measurement_score import MeasurementScore
 from skiagraph.inverse.mixing import DDNMMixing
-from skiagraph.inverse.objective import mirror
 from skiagraph.inverse.reference import ReferenceMeasurementScore
+from skiagraph.inverse.variation import mirror
 from skiagraph.inverse.views import CoveringViews
 from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier, to_complex

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from skiagraph.diffusion.denoiser import NetworkDenoiser, NetworkTime
 from skiagraph.diffusion.objective import EDMWeight, LogNormalTimes, ObjectiveResult, denoising_loss
 from skiagraph.diffusion.schedule import EDM, Schedule
-from skiagraph.inverse.objective import Draws, mirror
+from skiagraph.inverse.variation import Draws, mirror
 from skiagraph.physics.fourier import CoilFourier, to_complex, to_real
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 

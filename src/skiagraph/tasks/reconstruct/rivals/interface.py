@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from skiagraph.inverse.objective import mirror
+from skiagraph.inverse.variation import mirror
 from skiagraph.tasks.reconstruct.rivals.memory import MemoryPeak
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
