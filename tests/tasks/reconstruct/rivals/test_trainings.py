@@ -68,7 +68,7 @@ def priors(scan_file: Path, full_file: Path, tmp_path_factory: pytest.TempPathFa
 def test_priors_say_what_they_are(priors: dict[str, Path]) -> None:
     records = {name: Prior.load(folder).record for name, folder in priors.items()}
     kinds = {name: record.architecture.kind for name, record in records.items()}
-    assert kinds == {"ssdu": "unrolled-unet", "ambient": "ambient-unet", "image": "patched-unet"}
+    assert kinds == {"ssdu": "unrolled-unet", "ambient": "ambient-data-step", "image": "patched-unet"}
     assert [records[name].parametrisation for name in ("ssdu", "ambient", "image")] == ["own", "own", "edm"]
     assert records["ssdu"].training.objective == "self-supervised data undersampling"
     assert records["image"].training.settings["images"] == 8

@@ -15,7 +15,7 @@ from skiagraph.training.architectures import register_architecture
 
 __all__ = ["AMBIENT", "IMAGE", "UNROLLED", "ambient_network", "image_network", "unrolled_network"]
 
-AMBIENT, IMAGE, UNROLLED = "ambient-unet", "patched-unet", "unrolled-unet"
+AMBIENT, IMAGE, UNROLLED = "ambient-data-step", "patched-unet", "unrolled-unet"
 
 
 def _unet(settings: UNetSettings, inputs: int, seed: int) -> PatchedUNet:

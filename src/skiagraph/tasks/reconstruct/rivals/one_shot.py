@@ -67,6 +67,6 @@ def ambient_once(network: AmbientNetwork) -> Callable[[PreparedScan], Tensor]:
 
     def image(scan: PreparedScan) -> Tensor:
         u = MaskedCoilFourier(scan.maps, scan.mask).adjoint(scan.kspace)
-        return to_complex(network(u, scan.noise.clamp(min=LEAST_NOISE), scan.mask))
+        return to_complex(network(u, scan.noise.clamp(min=LEAST_NOISE), scan.mask, scan.maps))
 
     return image

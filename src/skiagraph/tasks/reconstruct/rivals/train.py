@@ -247,7 +247,7 @@ def expect_ssdu(settings: SSDUSettings) -> dict[str, Any]:
 
 def expect_ambient(settings: AmbientSettings) -> dict[str, Any]:
     """What `train ambient` needs, without starting it."""
-    return {"dropped_share": dropped_share(settings), **_expectation(settings, ambient_network(settings.network), 0.06)}
+    return {"dropped_share": dropped_share(settings), **_expectation(settings, ambient_network(settings.network), 0.13)}
 
 
 def expect_image_prior(settings: ImagePriorSettings) -> dict[str, Any]:
