@@ -29,12 +29,11 @@ from torch.nn import functional
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Prediction
 from skiagraph.diffusion.schedule import Schedule, expand_like
+from skiagraph.inverse.level_tables import KNOTS, NoiseTables, lookup
 from skiagraph.physics.fourier import CoilFourier, to_complex, to_real
 from skiagraph.physics.operator import conjugate_gradient
 
 __all__ = ["Anchors", "ConsistentDenoiser", "ConsistentNetwork", "Estimate", "LineWeightedNormal"]
-
-KNOTS = 12
 
 
 class Estimate(NamedTuple):
@@ -108,6 +107,8 @@ class ConsistentNetwork(nn.Module):
         linear_iterations: conjugate-gradient steps of the linear estimates.
         data_iterations: conjugate-gradient steps of the data step.
         rho_range: noise-to-signal ratios between which the learned data-step width r is tabulated.
+        noise_range: noise of the anchors between which the backbones (as `embedding`), r and the expected error learn
+            what to make of it; None: only the linear estimates and data steps are told.
     """
 
     residual_share = 0.1
@@ -122,6 +123,7 @@ class ConsistentNetwork(nn.Module):
         linear_iterations: int = 6,
         data_iterations: int = 5,
         rho_range: tuple[float, float] = (0.002, 50.0),
+        noise_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -140,20 +142,13 @@ class ConsistentNetwork(nn.Module):
         self.log_error = nn.Parameter(
             2 * torch.stack([start, start, start, start]).clamp(max=math.log(0.1 * sigma_data))
         )
+        # One width for each data step, then the expected errors of both kinds.
+        self.by_noise = None if noise_range is None else NoiseTables(1 + len(later) + 2, noise_range)
 
     @property
     def evaluations(self) -> int:
         """Passes of an image through a backbone in one estimate."""
         return 1 + len(self.later)
-
-    def _lookup(self, tables: Tensor, rho: Tensor) -> Tensor:
-        """Tables (n, KNOTS) at ratios rho (B,), linear in log rho: (B, n)."""
-        low, high = self.log_range
-        place = ((rho.log() - low) / (high - low)).clamp(0, 1) * (KNOTS - 1)
-        below = place.floor().clamp(max=KNOTS - 2).long()
-        share = (place - below).to(tables)[:, None]
-        columns = tables.T
-        return torch.lerp(columns[below], columns[below + 1], share)
 
     def forward(self, q: Tensor, rho: Tensor, mask: Tensor, maps: Tensor, anchors: Anchors | None = None) -> Estimate:
         """Estimate the image from partial k-space.
@@ -179,16 +174,19 @@ class ConsistentNetwork(nn.Module):
             anchored = anchors.mask.flatten(1).any(1)
             second = self._linear(maps, anchor_weights, anchors.mask * anchors.kspace, unit)
         kind = anchored.long()[:, None]
+        changes, place = rho.new_zeros(len(rho), len(self.log_width) + 2), None
+        if self.by_noise is not None:
+            changes, place = self.by_noise(rho if anchors is None else anchors.noise, anchored)
         image = linear
-        for backbone, table in zip([self.backbone, *self.later], self.log_width, strict=True):
-            correction, log_map = self._correction(backbone, image, second, rho, anchored)
-            width = self._lookup(table, rho).gather(1, kind)[..., None]
+        for step, (backbone, table) in enumerate(zip([self.backbone, *self.later], self.log_width, strict=True)):
+            correction, log_map = self._correction(backbone, image, second, rho, anchored, place)
+            width = lookup(table, rho, self.log_range).gather(1, kind)[..., None] + changes[:, step, None, None]
             width = (width + log_map).exp() if log_map is not None else width.exp()
             image = self._data_step(image + correction, width, maps, weights, lines)
         columns = torch.cat([2 * kind, 2 * kind + 1], 1)
         sparsity = -(weights > 0).to(rho).flatten(1).mean(1, keepdim=True).log()
-        errors = self._lookup(self.log_error, rho).gather(1, columns) + self.error_slope[columns] * sparsity
-        return Estimate(to_real(image), errors)
+        errors = lookup(self.log_error, rho, self.log_range).gather(1, columns) + self.error_slope[columns] * sparsity
+        return Estimate(to_real(image), errors + changes[:, -2:])
 
     def _data_step(self, image: Tensor, width: Tensor, maps: Tensor, weights: Tensor, lines: Tensor) -> Tensor:
         """argmin_x |W^1/2 (T x - q)|^2 + |(x - image) / width|^2, solved for u = (x - image) / width."""
@@ -203,12 +201,18 @@ class ConsistentNetwork(nn.Module):
         return conjugate_gradient(normal, rhs, None, self.linear_iterations)
 
     def _correction(
-        self, backbone: nn.Module, image: Tensor, second: Tensor, rho: Tensor, anchored: Tensor
+        self,
+        backbone: nn.Module,
+        image: Tensor,
+        second: Tensor,
+        rho: Tensor,
+        anchored: Tensor,
+        place: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Correction of the image so far (B, H, W) complex, and the map m (B, H, W) where the backbone gives one.
 
         `anchored` (B,) says which items have anchors: the linear estimates of the others are shrunk towards 0, which is
-        undone.
+        undone. `place` (B, KNOTS) is that of their noise, where the backbone is told.
         """
         s = self.sigma_data
         total = (rho**2 + s**2)[:, None, None, None]
@@ -216,19 +220,20 @@ class ConsistentNetwork(nn.Module):
         shrunk = torch.where(anchored[:, None, None, None], s, total.sqrt()) / s**2
         first = to_real(image) * (shrunk.clamp(max=4.0 / s) if backbone is self.backbone else 1 / s)
         time = 16.0 * rho.clamp(*map(math.exp, self.log_range)).log()
-        out = self._patched(backbone, torch.cat([first, to_real(second) / s], 1), time)
+        out = self._patched(backbone, torch.cat([first, to_real(second) / s], 1), time, place)
         c_out = s * ((level**2 + self.residual_share * s**2) / total).sqrt()
         out = out.to(torch.float32)
         log_map = 4 * torch.tanh(out[:, 2] / 4) if out.shape[1] > 2 else None
         return to_complex(c_out * out[:, :2]), log_map
 
-    def _patched(self, backbone: nn.Module, x: Tensor, time: Tensor) -> Tensor:
+    def _patched(self, backbone: nn.Module, x: Tensor, time: Tensor, place: Tensor | None) -> Tensor:
         """The backbone on p x p patches as channels."""
+        told = {} if place is None else {"embedding": place}
         height, width = x.shape[-2:]
         extra = (-width % self.patch, -height % self.patch)
         if any(extra):
             x = functional.pad(x, (0, extra[0], 0, extra[1]))
-        out = backbone(functional.pixel_unshuffle(x, self.patch), time)
+        out = backbone(functional.pixel_unshuffle(x, self.patch), time, **told)
         return functional.pixel_shuffle(out, self.patch)[..., :height, :width]
 
 

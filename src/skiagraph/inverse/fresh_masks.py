@@ -2,6 +2,8 @@
 
     FreshMasks(objective, family, noise_std=0.0)
         (network, batch, streams) -> ObjectiveResult; batch: "measurement" complete (B, C, H, W) or k-space with "maps"
+    FreshColumns(objective, family)
+        the same for `MeasurementObjective`; batch: "kspace" complete, "mask", "maps", "noise"; the noise stays its own
 
 A scanner gives one mask and one noise draw per item. Drawing new ones at every step needs complete data, and shows the
 network every coordinate of every item in time: an ablation, to be reported as one (measurement-score, section 7.3).
@@ -19,7 +21,7 @@ from torch import Tensor
 from skiagraph.diffusion.objective import ObjectiveResult
 from skiagraph.physics.masks import MaskFamily
 
-__all__ = ["FreshMasks"]
+__all__ = ["FreshColumns", "FreshMasks"]
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,33 @@ class FreshMasks:
     def __call__(self, network: Any, batch: Mapping[str, Tensor], streams: Any) -> ObjectiveResult:
         """Loss of each item of a batch, under a mask of its own."""
         full = batch["measurement"]
-        if "mask" in batch and not bool((batch["mask"] == 1).all()):
-            raise ValueError("mask: found measurements that are not complete; fresh masks can only be drawn on those.")
+        _check_complete(batch)
         mask = self.family.draw(streams).to(full.device)
         noisy = full + self.noise_std * streams.normal_like(full) if self.noise_std > 0 else full
         level = torch.full((full.shape[0],), self.noise_std, device=full.device)
         given = {name: value for name, value in batch.items() if name == "maps"}
         return self.objective(network, {**given, "measurement": mask * noisy, "mask": mask, "noise": level}, streams)
+
+
+@dataclass(frozen=True)
+class FreshColumns:
+    """Leave out columns of complete k-space anew at every step; only the masks differ from honest training.
+
+    Args:
+        objective: an objective on batches with "kspace" and "mask", e.g. `MeasurementObjective`.
+        family: family of column masks.
+    """
+
+    objective: Callable[[Any, dict[str, Tensor], Any], ObjectiveResult]
+    family: MaskFamily
+
+    def __call__(self, network: Any, batch: dict[str, Tensor], streams: Any) -> ObjectiveResult:
+        """Loss of each item of a batch, under a mask of its own."""
+        _check_complete(batch)
+        mask = self.family.draw(streams).to(batch["kspace"].device).reshape(batch["mask"].shape)
+        return self.objective(network, {**batch, "kspace": mask * batch["kspace"], "mask": mask}, streams)
+
+
+def _check_complete(batch: Mapping[str, Tensor]) -> None:
+    if "mask" in batch and not bool((batch["mask"] == 1).all()):
+        raise ValueError("mask: found measurements that are not complete; fresh masks can only be drawn on those.")

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from skiagraph.diffusion.objective import ObjectiveResult
 from skiagraph.diffusion.schedule import Schedule, expand_like
 from skiagraph.diffusion.streams import Streams
-from skiagraph.inverse.consistent import Anchors
+from skiagraph.inverse.added_noise import AddedNoise, added_variance, less_noisy
+from skiagraph.inverse.consistent import Anchors, Estimate
 from skiagraph.inverse.variation import Draws, shown_part
 from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier
@@ -157,6 +158,9 @@ class MeasurementObjective:
             k-space of a window is again a scan with the same columns, and a step costs less.
         flips: mirror items along either axis and turn their global phase, all of which map measurements to
             measurements.
+        added: noise to add to what the network sees; None takes the observed lines for the truth. With it the anchors
+            that got noise are judged too, the lines of the diffusion have the noise rho in all, that of the scanner
+            included (so rho is at least 1.4 of it), and the optimum is the mean of the noise-free lines (`less_noisy`).
     """
 
     log_rho: tuple[float, float] = (math.log(0.15), 1.7)
@@ -169,6 +173,7 @@ class MeasurementObjective:
     anchor_share: tuple[float, float] = (0.3, 1.0)
     rows: int | None = None
     flips: bool = True
+    added: AddedNoise | None = None
 
     def __call__(self, network: nn.Module, batch: dict[str, Tensor], streams: Draws) -> ObjectiveResult:
         """Loss of each item of a batch; draws only from `streams`."""
@@ -190,14 +195,41 @@ class MeasurementObjective:
             hidden_share=self.hidden_share,
             anchor_share=self.anchor_share,
         )
+        if self.added is not None:
+            rho = torch.maximum(rho, math.sqrt(2) * level)
         rho = torch.where(parts.noisy.flatten(1).any(1), rho, self.rho_range[1])
-        q = kspace + rho[:, None, None, None] * streams.normal_like(kspace)
-        estimate = network(q, rho, parts.noisy, maps, Anchors(kspace, parts.anchor, level.clamp(min=1e-4)))
+        shown, estimate, added = self._shown(network, kspace, maps, level, rho, parts, streams)
+        lines = CoilFourier(maps).forward(estimate.image)
         judged = mask - parts.anchor
-        error = judged * (kspace - CoilFourier(maps).forward(estimate.image))
+        if added is not None:
+            lines, share = less_noisy(lines, shown, added, level)
+            judged = mask * (share > 0)
+        error = judged * (kspace - lines)
         count = 2 * coils * kspace.shape[2] * judged.flatten(1).sum(1).clamp(min=1)
         squared = torch.view_as_real(error).square().flatten(1).sum(1) / count
         hidden = parts.hidden.flatten(1).any(1).long()
         log_error = estimate.log_error.gather(1, hidden[:, None])[:, 0]
         loss = squared * (-log_error).exp() + log_error
         return ObjectiveResult(loss, -2 * rho.log(), {"squared_error": squared.detach()})
+
+    def _shown(
+        self,
+        network: nn.Module,
+        kspace: Tensor,
+        maps: Tensor,
+        level: Tensor,
+        rho: Tensor,
+        parts: Partition,
+        streams: Draws,
+    ) -> tuple[Tensor, Estimate, Tensor | None]:
+        """The lines that the network sees, its estimate, and the variance added to each line where it is known."""
+        if self.added is None:
+            q = kspace + rho[:, None, None, None] * streams.normal_like(kspace)
+            given = Anchors(kspace, parts.anchor, level.clamp(min=1e-4))
+            return q, network(q, rho, parts.noisy, maps, given), None
+        total = self.added.total(level, streams)
+        anchored, diffused = (added_variance(value, level)[:, None, None, None] for value in (total, rho))
+        variance = parts.anchor * anchored + parts.noisy * diffused
+        q = kspace + variance.sqrt() * streams.normal_like(kspace)
+        estimate = network(q, rho, parts.noisy, maps, Anchors(q, parts.anchor, total.clamp(min=1e-4)))
+        return q, estimate, torch.where(parts.hidden > 0, torch.inf, variance)

@@ -10,6 +10,7 @@ import torch
 
 from skiagraph.errors import InputError
 from skiagraph.inverse.consistent import ConsistentNetwork
+from skiagraph.inverse.level_tables import KNOTS
 from skiagraph.networks.unet import UNet, UNetConfig
 from skiagraph.tasks.reconstruct.settings import NetworkSettings
 from skiagraph.training.architectures import register_architecture
@@ -32,10 +33,11 @@ def build_network(settings: NetworkSettings, seed: int = 0) -> ConsistentNetwork
         residual_blocks=settings.residual_blocks,
         groups=8,
         heads=1,
+        embedding_inputs=0 if settings.noise_range is None else KNOTS,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone, *later = (UNet(config) for _ in range(settings.cascades))
+        backbone, *later = (_unaware(UNet(config)) for _ in range(settings.cascades))
     return ConsistentNetwork(
         backbone,
         later=later,
@@ -43,15 +45,26 @@ def build_network(settings: NetworkSettings, seed: int = 0) -> ConsistentNetwork
         sigma_data=settings.sigma_data,
         linear_iterations=settings.linear_iterations,
         data_iterations=settings.data_iterations,
+        noise_range=settings.noise_range,
     )
 
 
+def _unaware(network: UNet) -> UNet:
+    """The network with a vector condition, where it has one, that changes nothing before it is trained."""
+    if network.config.embedding_inputs:
+        for parameter in network.vector_embed[-1].parameters():
+            torch.nn.init.zeros_(parameter)
+    return network
+
+
 def start_from(network: ConsistentNetwork, folder: Path) -> None:
-    """Copy the weights of another prior; output channels that it lacks start at zero, so nothing changes by them."""
+    """Copy the weights of another prior; what it lacks (output channels, the noise) changes nothing at first."""
     other, _ = load_prior(folder)
     found = other.state_dict()
     target = network.state_dict()
     for name, value in target.items():
+        if other.by_noise is None and ("vector_embed." in name or name.startswith("by_noise.")):
+            continue
         if name not in found or found[name].shape[1:] != value.shape[1:] or found[name].shape[0] > value.shape[0]:
             raise InputError(
                 f"start: the prior in {folder} has another shape at {name!r}; give one of the same network."

@@ -104,6 +104,11 @@ class NetworkSettings(Settings):
     linear_iterations: int = Field(4, ge=1, description="Conjugate-gradient steps of the linear estimates.")
     data_iterations: int = Field(4, ge=1, description="Conjugate-gradient steps of the data step.")
     sigma_data: float = Field(0.25, gt=0, description="Scale of the image's real part in normalised intensity.")
+    noise_range: tuple[float, float] | None = Field(
+        None,
+        description="Noise of scans, in normalised intensity, between which the network learns what to make of it; "
+        "None: only the data steps are told.",
+    )
 
 
 class ObjectiveSettings(Settings):
@@ -117,6 +122,14 @@ class ObjectiveSettings(Settings):
         (0.5, 1.0), description="Range of the share of visible lines that anchor."
     )
     rows: int | None = Field(64, ge=16, description="Rows of the image that one training item shows; None for all.")
+    noisier: float = Field(
+        0.0, ge=0, le=1, description="Share of images shown with more noise than the scan has, to serve noisier scans."
+    )
+    noisiest: float = Field(0.4, gt=0, description="Largest noise to show then, in normalised intensity.")
+    fresh_masks: bool = Field(
+        False,
+        description="A new mask for every image at every step, not one a scan: an ablation, for simulated scans only.",
+    )
 
 
 class TrainSettings(Settings):
@@ -150,6 +163,8 @@ class TrainSettings(Settings):
                 f"exactly one of data ({len(self.data)} files given) and simulate.scans "
                 f"({len(self.simulate.scans)} names given); give one of the two"
             )
+        if self.objective.fresh_masks and self.data:
+            raise ValueError("objective.fresh_masks: found data files, which have their masks; give simulate.scans")
         return self
 
 

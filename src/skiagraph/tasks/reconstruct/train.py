@@ -12,6 +12,8 @@ from torch import Tensor
 
 from skiagraph.config import dump_yaml
 from skiagraph.data.simulation import ScanSettings
+from skiagraph.inverse.added_noise import AddedNoise
+from skiagraph.inverse.fresh_masks import FreshColumns
 from skiagraph.inverse.objective import MeasurementObjective
 from skiagraph.report import Highlight
 from skiagraph.tasks.progress import OnProgress, silent
@@ -25,7 +27,7 @@ from skiagraph.tasks.reconstruct.prepare import Treatment
 from skiagraph.tasks.reconstruct.prior_record import describe_prior
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.settings import SimulateSettings, TrainSettings
-from skiagraph.tasks.reconstruct.simulated import simulate_training_scans
+from skiagraph.tasks.reconstruct.simulated import mask_family, simulate_training_scans
 from skiagraph.tasks.reconstruct.training_files import scans_from_files
 from skiagraph.tasks.training_run import leave_training
 from skiagraph.training import Progress, TrainingResult, TrainingSettings, train
@@ -37,6 +39,7 @@ __all__ = [
     "ScanItems",
     "TrainResult",
     "expectation",
+    "measurement_objective",
     "run_training",
     "scan_settings",
     "train_prior",
@@ -80,7 +83,7 @@ def training_scans(
     simulate = settings.simulate
     slices, records = simulate_training_scans(
         simulate.scans,
-        kind=simulate.masks,
+        kind="full" if settings.objective.fresh_masks else simulate.masks,
         acceleration=simulate.acceleration,
         centre=simulate.centre,
         head_scale=simulate.head_scale,
@@ -122,7 +125,14 @@ def run_training(
     if settings.start is not None:
         start_from(network, settings.start)
     network = network.to(device)
-    choice = settings.objective
+    items = ScanItems(scan)
+    objective = measurement_objective(settings)
+    return train(network, objective, items, training_settings(settings), settings.output, on_progress=on_progress)
+
+
+def measurement_objective(settings: TrainSettings) -> MeasurementObjective | FreshColumns:
+    """What is learned from a batch of scans."""
+    choice, simulate = settings.objective, settings.simulate
     objective = MeasurementObjective(
         hide=choice.hide,
         anchored=choice.anchored,
@@ -130,9 +140,11 @@ def run_training(
         hidden_share=choice.hidden_share,
         anchor_share=choice.anchor_share,
         rows=choice.rows,
+        added=AddedNoise(choice.noisier, choice.noisiest) if choice.noisier else None,
     )
-    items = ScanItems(scan)
-    return train(network, objective, items, training_settings(settings), settings.output, on_progress=on_progress)
+    if not choice.fresh_masks:
+        return objective
+    return FreshColumns(objective, mask_family(simulate.masks, simulate.matrix, simulate.acceleration, simulate.centre))
 
 
 @dataclass(frozen=True)
