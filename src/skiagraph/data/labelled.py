@@ -120,7 +120,7 @@ def read_labelled(
     path: str | os.PathLike[str],
     *,
     size: tuple[int, int] | int | None = None,
-    channels: Literal[1, 3] | None = None,
+    channels: int | None = None,
     table: str | os.PathLike[str] | None = None,
     columns: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,

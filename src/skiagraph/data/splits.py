@@ -23,26 +23,31 @@ class Split:
     Attributes:
         heads: case name -> head (the identity that must not be shared between sides).
         train, validation, test: case names; together all of `heads`, each once.
+        kind: what the identity is called: "head", "patient", ...
     """
 
     heads: Mapping[str, str]
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    kind: str = "head"
 
     def __post_init__(self) -> None:
         placed = [case for side in SIDES for case in getattr(self, side)]
         twice = sorted({case for case in placed if placed.count(case) > 1}) if len(set(placed)) < len(placed) else []
         if twice:
-            raise InputError(f"cases stand in a split more than once: {twice}")
+            raise InputError(f"cases stand in a split more than once: {twice[:5]}")
         if set(placed) != set(self.heads):
             lost = sorted(set(self.heads).symmetric_difference(placed))
-            raise InputError(f"cases without a head or without a side: {lost}; every case needs exactly one of each")
+            raise InputError(
+                f"cases without a {self.kind} or without a side: {lost[:5]}; each needs exactly one of both"
+            )
         for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
             shared = self.heads_of(first) & self.heads_of(second)
             if shared:
                 raise InputError(
-                    f"{first} and {second} share the heads {sorted(shared)}; a head may stand on one side only"
+                    f"{first} and {second} share the {self.kind}s {sorted(shared)[:5]}; a {self.kind} may stand on one side "
+                    "only"
                 )
 
     def heads_of(self, side: str) -> set[str]:
