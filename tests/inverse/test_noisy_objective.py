@@ -16,11 +16,12 @@ from skiagraph.diffusion.denoiser import NetworkTime
 from skiagraph.diffusion.objective import LogNormalTimes, noise_weight
 from skiagraph.diffusion.schedule import EDM
 from skiagraph.diffusion.streams import Streams
-from skiagraph.inverse.fresh_masks import FreshMasks
+from skiagraph.inverse.fresh_masks import FreshColumns, FreshMasks
 from skiagraph.inverse.image_objective import MaskedImageObjective
 from skiagraph.inverse.noisy_objective import NoisyMeasurementObjective, consistent_partial
+from skiagraph.inverse.objective import MeasurementObjective
 from skiagraph.inverse.released_objective import ReferenceMeasurementScoreObjective
-from skiagraph.physics.masks import Cells
+from skiagraph.physics.masks import Cells, RandomColumns
 
 NU = 0.1
 LEVELS = torch.tensor([0.0, 5.0, 6.0, 120.0], dtype=torch.float64)  # the first two are below nu
@@ -216,6 +217,17 @@ def test_fresh_masks_are_an_ablation_on_complete_data() -> None:
     masked = {"measurement": mask * full["measurement"], "mask": mask}
     expected = MaskedImageObjective(SCHEDULE)(Small(), masked, streams).loss
     assert torch.equal(plain(Small(), full, Streams(range(4))).loss, expected)
+
+
+def test_fresh_columns_leave_the_noise_of_the_scan() -> None:
+    batch = {**scan(noise=0.02), "mask": torch.ones(3, 1, 1, 16)}
+    family, learn = RandomColumns(16, 4.0, 4), MeasurementObjective(flips=False)
+    streams = Streams(range(3))
+    mask = family.draw(streams).reshape(3, 1, 1, 16)
+    expected = learn(network(), {**batch, "kspace": mask * batch["kspace"], "mask": mask}, streams).loss
+    assert torch.equal(FreshColumns(learn, family)(network(), batch, Streams(range(3))).loss, expected)
+    with pytest.raises(ValueError, match="not complete"):
+        FreshColumns(learn, family)(network(), scan(), Streams(range(3)))
 
 
 def test_wrong_settings_are_refused() -> None:

@@ -10,11 +10,13 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+import torch
 
 from helpers.tiny_scans import scan
 from skiagraph.config import read_yaml
 from skiagraph.data.fastmri import write_fastmri
 from skiagraph.errors import InputError
+from skiagraph.inverse.consistent import Anchors
 from skiagraph.tasks.reconstruct.network import KIND, build_network, load_prior, start_from
 from skiagraph.tasks.reconstruct.run import ReconstructResult, expectation, reconstruct, sampler_settings
 from skiagraph.tasks.reconstruct.settings import NetworkSettings, ReconstructSettings, TrainSettings
@@ -177,6 +179,22 @@ def test_weights_of_another_prior_start_a_run(prior_folder: Path) -> None:
         assert bool((fresh.state_dict()[name] == value).all()), name
     with pytest.raises(InputError, match=r"start: the prior in .* has another shape"):
         start_from(build_network(NetworkSettings(channels=16, multipliers=(1,))), prior_folder)
+
+
+def test_a_prior_that_is_told_the_noise_starts_as_one_that_is_not(prior_folder: Path) -> None:
+    network, record = load_prior(prior_folder)
+    aware = build_network(
+        NetworkSettings(**{**record.architecture.settings, "noise_range": (0.01, 0.4)}), seed=9
+    ).eval()
+    start_from(aware, prior_folder)
+    kspace, maps = torch.randn(2, 3, 24, 24, dtype=torch.complex64), torch.full((2, 3, 24, 24), 3**-0.5 + 0j)
+    mask, noise = torch.ones(2, 1, 1, 24), torch.tensor([0.02, 0.3])
+    given = (kspace, torch.tensor([20.0, 20.0]), 0 * mask, maps, Anchors(kspace, mask, noise))
+    with torch.no_grad():
+        assert torch.allclose(aware(*given).image, network(*given).image, atol=1e-6)
+        # Once it has learned something of it, the noise counts.
+        aware.by_noise.values += 1.0
+        assert not torch.allclose(aware(*given).image, network(*given).image, atol=1e-3)
 
 
 def test_fresh_weights_are_a_function_of_the_seed() -> None:
