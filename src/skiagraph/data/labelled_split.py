@@ -77,11 +77,10 @@ def split_images(images: LabelledImages, *, validation: float = 0.15, test: floa
 
 
 def _image_split(images: LabelledImages, groups: Sequence[str], sides: Sequence[str]) -> ImageSplit:
-    names = {
-        side: tuple(name for name, place in zip(images.names, sides, strict=True) if place == side) for side in SIDES
-    }
+    pairs = list(zip(images.names, sides, strict=True))
+    train, validation, test = (tuple(name for name, place in pairs if place == side) for side in SIDES)
     kind = "image" if images.patients is None else "patient"
-    return ImageSplit(images, Split(dict(zip(images.names, groups, strict=True)), **names, kind=kind))
+    return ImageSplit(images, Split(dict(zip(images.names, groups, strict=True)), train, validation, test, kind))
 
 
 def _taken(
@@ -91,12 +90,13 @@ def _taken(
     classes = len(images.classes)
     left = np.bincount(images.labels[free], minlength=classes)
     missing = share * left.astype(np.float64)
+    weight = 1 / np.maximum(left, 1)  # a rare class counts as much as a frequent one
     taken = np.zeros(len(images), dtype=bool)
     names = sorted(set(groups[free].tolist()), key=lambda name: hashlib.sha256(f"{words}/{name}".encode()).digest())
     for name in names if share else ():
         members = free & (groups == name)
         counts = np.bincount(images.labels[members], minlength=classes)
-        gain = (np.abs(missing) - np.abs(missing - counts)).sum()
+        gain = (weight * (np.abs(missing) - np.abs(missing - counts))).sum()
         if gain > 0 and not ((left - counts == 0) & (counts > 0)).any():
             taken |= members
             missing -= counts
@@ -132,7 +132,8 @@ def read_image_split(path: str | os.PathLike[str], images: LabelledImages) -> Im
         if set(content) != needed:
             raise DataError(f"{file} has the keys {sorted(content)}; exactly {', '.join(sorted(needed))} are needed")
         sides = {name: side for side in SIDES for name in content[side]}
-        split = Split(dict(content["groups"]), *(tuple(content[side]) for side in SIDES), kind=str(content["kind"]))
+        train, validation, test = (tuple(content[side]) for side in SIDES)
+        split = Split(dict(content["groups"]), train, validation, test, str(content["kind"]))
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, ValueError) as error:
         raise DataError(f"{file} is not a split in JSON: {error}") from error
     except InputError as error:

@@ -46,8 +46,8 @@ class Split:
             shared = self.heads_of(first) & self.heads_of(second)
             if shared:
                 raise InputError(
-                    f"{first} and {second} share the {self.kind}s {sorted(shared)[:5]}; a {self.kind} may stand on one side "
-                    "only"
+                    f"{first} and {second} share the {self.kind}s {sorted(shared)[:5]}; a {self.kind} may stand on "
+                    "one side only"
                 )
 
     def heads_of(self, side: str) -> set[str]:
@@ -75,7 +75,7 @@ def split_by_head(heads: Mapping[str, str], *, test: Iterable[str], validation: 
     for case, head in heads.items():
         side = "test" if head in asked_test else "validation" if head in asked_validation else "train"
         sides[side].append(case)
-    return Split(dict(heads), *(tuple(sides[side]) for side in SIDES))
+    return Split(dict(heads), tuple(sides["train"]), tuple(sides["validation"]), tuple(sides["test"]))
 
 
 def write_split(path: str | os.PathLike[str], split: Split) -> Path:
@@ -93,7 +93,8 @@ def read_split(path: str | os.PathLike[str]) -> Split:
         content = json.loads(file.read_text(encoding="utf-8"))
         if set(content) != {"heads", *SIDES}:
             raise DataError(f"{file} has the keys {sorted(content)}; exactly heads, {', '.join(SIDES)} are needed")
-        return Split(dict(content["heads"]), *(tuple(content[side]) for side in SIDES))
+        train, validation, test = (tuple(content[side]) for side in SIDES)
+        return Split(dict(content["heads"]), train, validation, test)
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
         raise DataError(f"{file} is not a split in JSON: {error}") from error
     except InputError as error:
