@@ -41,6 +41,7 @@ _TASKS = "skiagraph.tasks"
 _RECONSTRUCT = f"{_TASKS}.reconstruct"
 _MEASUREMENT = f"{_TASKS}.measurement"
 _RIVALS = f"{_RECONSTRUCT}.rivals"
+_SYNTHESIZE = f"{_TASKS}.synthesize"
 COMMANDS = (
     Command(
         "demo",
@@ -78,6 +79,22 @@ COMMANDS = (
         f"{_MEASUREMENT}.sampling_settings:GenerateSettings",
         f"{_MEASUREMENT}.generate:generate",
         f"{_MEASUREMENT}.generate:expectation",
+    ),
+    Command(
+        "synthesize",
+        "Draw labelled images that a classifier learns from, judged, filtered and recorded one by one.",
+        f"{_SYNTHESIZE}.settings:SynthesizeSettings",
+        f"{_SYNTHESIZE}.run:synthesize",
+        f"{_SYNTHESIZE}.expectation:expectation",
+        variant="images",
+    ),
+    Command(
+        "synthesize",
+        "Try several scales of the push on the same images, and propose the largest that keeps the labels.",
+        f"{_SYNTHESIZE}.settings:SweepSettings",
+        f"{_SYNTHESIZE}.sweep:sweep",
+        f"{_SYNTHESIZE}.expectation:expectation",
+        variant="sweep",
     ),
     Command(
         "restore",
