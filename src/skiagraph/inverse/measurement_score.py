@@ -21,6 +21,7 @@ from skiagraph.diffusion.schedule import Schedule, noise_level
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.data_consistency import DataStep
 from skiagraph.inverse.mixing import DDNMMixing
+from skiagraph.inverse.view_rule import ViewRule, ViewStep
 from skiagraph.inverse.views import LevelViews, ViewSource, draw_views
 from skiagraph.physics.operator import LinearOperator
 
@@ -30,7 +31,6 @@ __all__ = [
     "UncoveredWarning",
     "ViewSource",
     "first_carry",
-    "is_final",
     "warn_uncovered",
 ]
 
@@ -54,15 +54,10 @@ class ScoreCarry:
     previous: Tensor | None = None
 
 
-def first_carry(x: Tensor, streams: Streams) -> ScoreCarry:
+def first_carry(now: ViewStep) -> ScoreCarry:
     """The memory at the start of a walk."""
-    counts = torch.zeros(len(streams), dtype=torch.long, device=x.device)
-    return ScoreCarry(streams.fork("masks"), torch.zeros_like(x), counts)
-
-
-def is_final(schedule: Schedule, s: Tensor) -> bool:
-    """Whether a step ends at the clean time."""
-    return float(s) == schedule.span[1]
+    counts = torch.zeros(len(now.streams), dtype=torch.long, device=now.x.device)
+    return ScoreCarry(now.streams.fork("masks"), torch.zeros_like(now.x), counts)
 
 
 def warn_uncovered(missed: Tensor) -> None:
@@ -72,12 +67,12 @@ def warn_uncovered(missed: Tensor) -> None:
             f"views: {int((missed > 0).sum())} of {len(missed)} samples have coordinates that no mask covered at some "
             f"level (up to {int(missed.max())} over all levels); they kept an earlier estimate. Draw covering sets.",
             UncoveredWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
 @dataclass(frozen=True)
-class MeasurementScore:
+class MeasurementScore(ViewRule[ScoreCarry]):
     """Default measurement-score rule: parallel views, coverage by mask, any solver.
 
     z_hat = sum_i M_i T x0_hat_i / sum_i M_i (or, with `average="full"`, the mean of T x0_hat_i over all views: for
@@ -103,43 +98,29 @@ class MeasurementScore:
     average: Literal["observed", "full"] = "observed"
     corrector: float = 0.0
 
-    order: int = 1
-
     def __post_init__(self) -> None:
         if self.average not in ("observed", "full"):
             raise ValueError(f'average: found {self.average!r}; allowed are "observed" and "full".')
         if not 0 <= self.corrector < 1:
             raise ValueError(f"corrector: found {self.corrector}; allowed 0 (none) to below 1, such as 0.05.")
 
-    def __call__(
-        self,
-        denoiser: PartialDenoiser,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        cond: Condition,
-        streams: Streams | None,
-        carry: ScoreCarry | None,
-    ) -> tuple[Tensor, Tensor, ScoreCarry]:
-        """One step of the full measurement x from time t to time s."""
-        if streams is None:
-            raise ValueError("streams: found None, but masks are drawn at every step; pass one stream per sample.")
-        carry = first_carry(x, streams) if carry is None else carry
-        full = _FullDenoiser(self, denoiser, carry, is_final(denoiser.schedule, s))
-        if self.corrector > 0:
-            x = self._correct(full, x, t, cond, streams)
-        x_s, estimate, solver = self.solver(full, x, t, s, cond, streams, carry.solver)
+    def step(self, now: ViewStep, carry: ScoreCarry | None) -> tuple[Tensor, Tensor, ScoreCarry]:
+        """A set of views of one state, then the solver's step."""
+        carry = first_carry(now) if carry is None else carry
+        full = _FullDenoiser(self, now.denoiser, carry, now.final)
+        x = self._corrected(full, now) if self.corrector > 0 else now.x
+        x_s, estimate, solver = self.solver(full, x, now.t, now.s, now.cond, now.streams, carry.solver)
         missed = carry.uncovered + full.missed
         if full.final:
             warn_uncovered(missed)
-        return x_s, estimate, ScoreCarry(carry.masks, full.last, missed, solver, t)
+        return x_s, estimate, ScoreCarry(carry.masks, full.last, missed, solver, now.t)
 
-    def _correct(self, full: _FullDenoiser, x: Tensor, t: Tensor, cond: Condition, streams: Streams) -> Tensor:
+    def _corrected(self, full: _FullDenoiser, now: ViewStep) -> Tensor:
         """One Langevin step with the measurement score at the level t, on the coordinates that are covered."""
-        level = noise_level(full.schedule, t)
-        average, cover = full.average(x, t, cond)
+        level, x = now.level, now.x
+        average, cover = full.average(x, now.t, now.cond)
         drift = self.corrector * (level.alpha * average - x)
-        noise = (2 * self.corrector) ** 0.5 * level.sigma * streams.normal_like(x)
+        noise = (2 * self.corrector) ** 0.5 * level.sigma * now.streams.normal_like(x)
         return torch.where(cover > 0, x + drift + noise, x)
 
 

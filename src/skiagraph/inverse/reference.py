@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from skiagraph.diffusion.denoiser import Condition, PartialDenoiser
 from skiagraph.diffusion.schedule import DiscreteTable, noise_level
 from skiagraph.diffusion.streams import Streams
+from skiagraph.inverse.view_rule import ViewRule, ViewStep
 from skiagraph.physics.operator import LinearOperator
 
 __all__ = ["MaskSchedule", "ReferenceCarry", "ReferenceMeasurementScore"]
@@ -35,7 +35,7 @@ class ReferenceCarry:
 
 
 @dataclass(frozen=True)
-class ReferenceMeasurementScore:
+class ReferenceMeasurementScore(ViewRule[ReferenceCarry]):
     """The released rule: w sequential views with re-injection at the same level, coverage by value, stale entries kept.
 
     Args:
@@ -61,7 +61,6 @@ class ReferenceMeasurementScore:
     kind: Literal["generate", "image", "mri"] = "generate"
     measured: Callable[[Tensor, Tensor | None], Tensor] | None = None
     clip: bool = False
-    order: int = field(default=1)
 
     def __post_init__(self) -> None:
         if self.views < 1:
@@ -69,42 +68,30 @@ class ReferenceMeasurementScore:
         if (self.measured is None) != (self.kind == "generate"):
             raise ValueError(f"measured: {'missing' if self.measured is None else 'given'} for kind {self.kind!r}.")
 
-    def __call__(
-        self,
-        denoiser: PartialDenoiser,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        cond: Condition,
-        streams: Streams | None,
-        carry: ReferenceCarry | None,
-    ) -> tuple[Tensor, Tensor, ReferenceCarry]:
-        """One level of the full measurement x."""
-        if streams is None:
-            raise ValueError("streams: found None, but every level draws noise; pass one stream per sample.")
-        if not isinstance(denoiser.schedule, DiscreteTable):
+    def step(self, now: ViewStep, carry: ReferenceCarry | None) -> tuple[Tensor, Tensor, ReferenceCarry]:
+        """All views of a level, then one step of the released sampler."""
+        schedule, x = now.schedule, now.x
+        if not isinstance(schedule, DiscreteTable):
             raise ValueError("denoiser.schedule: the released sampler walks a DiscreteTable level by level.")
         if carry is None:
-            carry = ReferenceCarry(streams.fork("masks"), None, torch.zeros_like(x))
+            carry = ReferenceCarry(now.streams.fork("masks"), None, torch.zeros_like(x))
         total, cover, memory = torch.zeros_like(x), torch.zeros_like(x.real if x.is_complex() else x), carry.memory
         for _ in range(self.views):
             mask, memory = self.masks.draw(carry.masks, memory)
             mask = mask.to(x.device)
-            estimate, noise = self._view(denoiser, x, t, mask, cond)
+            estimate, noise = self._view(now, x, mask)
             total, cover = total + estimate, cover + mask
-            x = self._reinject(denoiser.schedule, x, t, estimate, noise, streams)
+            x = self._reinject(schedule, x, now.t, estimate, noise, now.streams)
         aggregate = total / cover.clamp(min=1)
         aggregate = torch.where(aggregate != 0, aggregate, carry.estimate)
-        x_s, out = self._step(denoiser.schedule, x, t, aggregate, streams)
+        x_s, out = self._step(schedule, x, now.t, aggregate, now.streams)
         return x_s, out, ReferenceCarry(carry.masks, memory, aggregate)
 
-    def _view(
-        self, denoiser: PartialDenoiser, x: Tensor, t: Tensor, mask: Tensor, cond: Condition
-    ) -> tuple[Tensor, Tensor]:
+    def _view(self, now: ViewStep, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Estimate M T x0_hat of one view (data-consistent for MRI), and the predicted noise in measurement space."""
-        level = noise_level(denoiser.schedule, t)
+        level = now.level
         alpha, sigma = level.alpha, level.sigma
-        image = denoiser(x, t, mask, cond).x0
+        image = now.denoiser(x, now.t, mask, now.cond).x0
         u = self.operator.adjoint(mask * x)
         eps = (u / alpha - image) * (alpha / sigma)
         estimate = mask * self.operator.forward(image)

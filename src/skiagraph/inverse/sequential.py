@@ -12,13 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from skiagraph.diffusion.denoiser import EMPTY, Condition, PartialDenoiser, Prediction
+from skiagraph.diffusion.denoiser import EMPTY, Condition, Prediction
 from skiagraph.diffusion.sampling import Rule
 from skiagraph.diffusion.schedule import NoiseLevel, Schedule, noise_level
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.data_consistency import DataStep
-from skiagraph.inverse.measurement_score import ScoreCarry, first_carry, is_final, warn_uncovered
+from skiagraph.inverse.measurement_score import ScoreCarry, first_carry, warn_uncovered
 from skiagraph.inverse.mixing import DDNMMixing
+from skiagraph.inverse.view_rule import ViewRule, ViewStep
 from skiagraph.inverse.views import LevelViews, ViewSource, draw_views
 from skiagraph.physics.operator import LinearOperator
 
@@ -26,7 +27,7 @@ __all__ = ["SequentialMeasurementScore"]
 
 
 @dataclass(frozen=True)
-class SequentialMeasurementScore:
+class SequentialMeasurementScore(ViewRule[ScoreCarry]):
     """w views in a row; the coordinates that a view covers are noised again at the same level before the next one.
 
         s_hat = M T x0_hat(M z);  z <- alpha s_hat + sqrt(sigma^2 - tau^2) T eps_hat + tau n on M,
@@ -55,54 +56,38 @@ class SequentialMeasurementScore:
     inject: Literal["predicted", "new"] = "predicted"
     eta: float = 0.85
 
-    order: int = 1
-
     def __post_init__(self) -> None:
         if self.inject not in ("predicted", "new"):
             raise ValueError(f'inject: found {self.inject!r}; allowed are "predicted" and "new".')
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta: found {self.eta}; allowed 0 to 1.")
 
-    def __call__(
-        self,
-        denoiser: PartialDenoiser,
-        x: Tensor,
-        t: Tensor,
-        s: Tensor,
-        cond: Condition,
-        streams: Streams | None,
-        carry: ScoreCarry | None,
-    ) -> tuple[Tensor, Tensor, ScoreCarry]:
-        """One level of the full measurement x."""
-        if streams is None:
-            raise ValueError("streams: found None, but every level draws noise; pass one stream per sample.")
-        carry = first_carry(x, streams) if carry is None else carry
-        level = noise_level(denoiser.schedule, t)
-        before = None if carry.previous is None else noise_level(denoiser.schedule, carry.previous)
+    def step(self, now: ViewStep, carry: ScoreCarry | None) -> tuple[Tensor, Tensor, ScoreCarry]:
+        """All views of a level, then the solver's step."""
+        carry = first_carry(now) if carry is None else carry
+        x, level = now.x, now.level
+        before = None if carry.previous is None else noise_level(now.schedule, carry.previous)
         masks = draw_views(self.views, carry.masks, level.rho).to(x.device)
         total, cover = torch.zeros_like(x), masks.sum(1).to(x.dtype.to_real())
         for mask in masks.unbind(1):
-            estimate, noise = self._view(denoiser, x, t, mask, cond)
+            estimate, noise = self._view(now, x, mask)
             total = total + estimate
-            again = self._again(level, before, estimate, noise, streams)
+            again = self._again(level, before, estimate, noise, now.streams)
             x = torch.where(mask > 0, again, x)
         average = torch.where(cover > 0, total / cover.clamp(min=1), carry.estimate)
         missed = carry.uncovered + (cover == 0).flatten(1).sum(1)
-        final = is_final(denoiser.schedule, s)
         step = self.data_step
-        moved = average if step is None else step(average, denoiser.schedule, t, final=final)
-        given = _Given(denoiser.schedule, moved)
-        x_s, out, solver = self.solver(given, x, t, s, cond, streams, carry.solver)
-        if final:
+        moved = average if step is None else step(average, now.schedule, now.t, final=now.final)
+        given = _Given(now.schedule, moved)
+        x_s, out, solver = self.solver(given, x, now.t, now.s, now.cond, now.streams, carry.solver)
+        if now.final:
             warn_uncovered(missed)
-        return x_s, out, ScoreCarry(carry.masks, average, missed, solver, t)
+        return x_s, out, ScoreCarry(carry.masks, average, missed, solver, now.t)
 
-    def _view(
-        self, denoiser: PartialDenoiser, x: Tensor, t: Tensor, mask: Tensor, cond: Condition
-    ) -> tuple[Tensor, Tensor]:
-        """M T x0_hat of one view and T eps_hat."""
-        level = noise_level(denoiser.schedule, t)
-        image = denoiser(x, t, mask, cond).x0
+    def _view(self, now: ViewStep, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """M T x0_hat of one view of the state x and T eps_hat."""
+        level = now.level
+        image = now.denoiser(x, now.t, mask, now.cond).x0
         eps = (self.operator.adjoint(mask * x) - level.alpha * image) / level.sigma
         return mask * self.operator.forward(image), self.operator.forward(eps)
 
