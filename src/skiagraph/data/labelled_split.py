@@ -24,6 +24,8 @@ from skiagraph.errors import DataError, InputError
 
 __all__ = ["ImageSplit", "read_image_split", "split_images", "write_image_split"]
 
+ORDERS, ABSENT = 32, 0.25
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSplit:
@@ -86,22 +88,38 @@ def _image_split(images: LabelledImages, groups: Sequence[str], sides: Sequence[
 def _taken(
     images: LabelledImages, groups: NDArray[Any], free: NDArray[np.bool_], share: float, words: str
 ) -> NDArray[np.bool_]:
-    """Which of the `free` images are taken out, whole groups at a time, so that about `share` of each class goes."""
+    """Which of the `free` images are taken out, whole groups at a time, so that about `share` of each class goes.
+
+    Of several orders of the groups the one that comes nearest is kept.
+    """
+    best, least = np.zeros(len(images), dtype=bool), np.inf
+    for attempt in range(ORDERS if share else 0):
+        taken, missed = _taken_in_order(images, groups, free, share, f"{words}/{attempt}")
+        if missed < least:
+            best, least = taken, missed
+    return best
+
+
+def _taken_in_order(
+    images: LabelledImages, groups: NDArray[Any], free: NDArray[np.bool_], share: float, words: str
+) -> tuple[NDArray[np.bool_], float]:
+    """What one order of the groups leads to, and by how much it misses, as a sum over classes."""
     classes = len(images.classes)
-    left = np.bincount(images.labels[free], minlength=classes)
-    missing = share * left.astype(np.float64)
-    weight = 1 / np.maximum(left, 1)  # a rare class counts as much as a frequent one
-    taken = np.zeros(len(images), dtype=bool)
+    total = np.bincount(images.labels[free], minlength=classes)
+    gone, taken = np.zeros(classes, dtype=np.int64), np.zeros(len(images), dtype=bool)
+
+    def cost(out: NDArray[Any]) -> float:
+        """Relative distances to the share, a rare class as heavy as a frequent one; a class left out costs extra."""
+        known = total > 0
+        return float((np.abs(out / np.maximum(total, 1) - share) + ABSENT * (out == 0))[known].sum())
+
     names = sorted(set(groups[free].tolist()), key=lambda name: hashlib.sha256(f"{words}/{name}".encode()).digest())
-    for name in names if share else ():
+    for name in names:
         members = free & (groups == name)
-        counts = np.bincount(images.labels[members], minlength=classes)
-        gain = (weight * (np.abs(missing) - np.abs(missing - counts))).sum()
-        if gain > 0 and not ((left - counts == 0) & (counts > 0)).any():
-            taken |= members
-            missing -= counts
-            left -= counts
-    return taken
+        after = gone + np.bincount(images.labels[members], minlength=classes)
+        if cost(after) < cost(gone) and not ((after == total) & (after > gone)).any():
+            taken, gone = taken | members, after
+    return taken, cost(gone)
 
 
 def write_image_split(path: str | os.PathLike[str], split: ImageSplit) -> Path:
