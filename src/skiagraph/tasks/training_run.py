@@ -1,18 +1,51 @@
-"""What a training run leaves beside the prior: run.json and a page with its curve and its settings."""
+"""What a training run returns, and what it leaves beside the prior: run.json, a page with its curve and settings."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from skiagraph.config import Settings, resolved
 from skiagraph.report import Curve, Highlight, Line, Page, Table, write_page
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.outputs import write_text
+from skiagraph.training import TrainingResult
 
-__all__ = ["leave_training"]
+__all__ = ["TrainedPrior", "leave_training"]
+
+
+@dataclass(frozen=True)
+class TrainedPrior:
+    """What a training command made.
+
+    Args:
+        prior: folder of the prior.
+        images: images seen.
+        seconds: seconds of training.
+        loss: last logged loss.
+    """
+
+    prior: Path
+    images: int
+    seconds: float
+    loss: float
+
+    @classmethod
+    def of(cls, folder: Path, trained: TrainingResult, **more: Any) -> Self:
+        """The result of a run of the loop; `more` are the further fields of a subclass."""
+        return cls(folder, trained.images, trained.seconds, float(trained.last.get("loss", float("nan"))), **more)
+
+    def record(self) -> dict[str, Any]:
+        """Names and values."""
+        return {
+            "prior": self.prior,
+            "images_seen": self.images,
+            "seconds": round(self.seconds, 1),
+            "last_loss": self.loss,
+        }
 
 
 def leave_training(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from skiagraph.tasks.measurement.settings import TrainMeasurementSettings
 from skiagraph.tasks.measurement.train_run import begin_run, leave_run
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.outputs import check_writable
+from skiagraph.tasks.training_run import TrainedPrior
 from skiagraph.training import TrainingSettings, train
 from skiagraph.training.prior import Prior
 from skiagraph.training.processes import process_group, process_rank
@@ -32,32 +32,21 @@ __all__ = ["TrainedMeasurementPrior", "expectation", "loop_settings", "network_f
 
 
 @dataclass(frozen=True)
-class TrainedMeasurementPrior:
+class TrainedMeasurementPrior(TrainedPrior):
     """What the command made.
 
     Args:
-        prior: folder of the prior.
-        images: images seen.
-        seconds: seconds of training.
-        loss: last logged loss.
         items: training items.
         acceleration: entries over observed entries, on average.
     """
 
-    prior: Path
-    images: int
-    seconds: float
-    loss: float
     items: int
     acceleration: float
 
     def record(self) -> dict[str, Any]:
         """Names and values."""
         return {
-            "prior": self.prior,
-            "images_seen": self.images,
-            "seconds": round(self.seconds, 1),
-            "last_loss": self.loss,
+            **super().record(),
             "training_items": self.items,
             "effective_acceleration": round(self.acceleration, 3),
         }
@@ -152,10 +141,7 @@ def train_measurement(settings: TrainMeasurementSettings, on_progress: OnProgres
         )
         acceleration = _effective_acceleration(settings, data)
         record = describe_measurement_prior(settings, data, config, trained.images, loop.ema_half_life, acceleration)
-        loss = float(trained.last.get("loss", float("nan")))
-        made = TrainedMeasurementPrior(
-            settings.output, trained.images, trained.seconds, loss, len(data.names), acceleration
-        )
+        made = TrainedMeasurementPrior.of(settings.output, trained, items=len(data.names), acceleration=acceleration)
         if process_rank() == 0:
             averages = {name: value.cpu() for name, value in trained.averages["exponential"].items()}
             written = Prior(network, record).save(settings.output, state=averages)

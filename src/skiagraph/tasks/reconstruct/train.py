@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -29,7 +28,7 @@ from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.settings import SimulateSettings, TrainSettings
 from skiagraph.tasks.reconstruct.simulated import mask_family, simulate_training_scans
 from skiagraph.tasks.reconstruct.training_files import scans_from_files
-from skiagraph.tasks.training_run import leave_training
+from skiagraph.tasks.training_run import TrainedPrior, leave_training
 from skiagraph.training import Progress, TrainingResult, TrainingSettings, train
 from skiagraph.training.precision import resolve_precision
 from skiagraph.training.prior import Prior
@@ -148,32 +147,21 @@ def measurement_objective(settings: TrainSettings) -> MeasurementObjective | Fre
 
 
 @dataclass(frozen=True)
-class TrainResult:
+class TrainResult(TrainedPrior):
     """What `train` made.
 
     Args:
-        prior: folder of the prior.
-        images: images seen.
-        seconds: seconds of training.
-        loss: last logged loss.
         spread: calibration of the error bars.
         warnings: what a user of the prior must know of its training scans.
     """
 
-    prior: Path
-    images: int
-    seconds: float
-    loss: float
     spread: Spread
     warnings: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Names and values."""
         return {
-            "prior": self.prior,
-            "images_seen": self.images,
-            "seconds": round(self.seconds, 1),
-            "last_loss": self.loss,
+            **super().record(),
             "error_bar_factor": round(self.spread.factor, 3),
             "warnings": list(self.warnings),
         }
@@ -243,20 +231,24 @@ def finish_training(
     record = record.model_copy(update={"limits": [*record.limits, *warnings]})
     if process_rank() == 0:
         Prior(network, record).save(settings.output, weights="float16")
-    loss = float(trained.last.get("loss", float("nan")))
-    result = TrainResult(settings.output, trained.images, trained.seconds, loss, spread, warnings)
+    result = TrainResult.of(settings.output, trained, spread=spread, warnings=warnings)
     if process_rank() == 0:
-        leave_training(
-            settings.output,
-            settings,
-            {**result.record(), "seed": settings.seed},
-            title=f"Training of {settings.name}",
-            summary=record.summary,
-            highlights=(
-                Highlight(str(trained.images), "images seen"),
-                Highlight(str(len(scan)), "scans"),
-                Highlight(f"{1 / float(scan.mask.mean()):.2f}x", "effective acceleration"),
-            ),
-            warnings=warnings,
-        )
+        _leave(settings, scan, result, record.summary)
     return result
+
+
+def _leave(settings: TrainSettings, scan: PreparedScan, result: TrainResult, summary: str) -> None:
+    """Write run.json and the page."""
+    leave_training(
+        settings.output,
+        settings,
+        {**result.record(), "seed": settings.seed},
+        title=f"Training of {settings.name}",
+        summary=summary,
+        highlights=(
+            Highlight(str(result.images), "images seen"),
+            Highlight(str(len(scan)), "scans"),
+            Highlight(f"{1 / float(scan.mask.mean()):.2f}x", "effective acceleration"),
+        ),
+        warnings=result.warnings,
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,13 +38,13 @@ from skiagraph.tasks.reconstruct.rivals.settings import (
 )
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.train import ScanItems, training_scans, training_settings
+from skiagraph.tasks.training_run import TrainedPrior
 from skiagraph.training import IndexedData, Objective, Prior, PriorRecord, TrainingResult, process_group, train
 from skiagraph.training.calculus import schedule_record
 from skiagraph.training.processes import process_rank
 from skiagraph.training.record import ArchitectureRecord, TimeRecord
 
 __all__ = [
-    "RivalTrained",
     "dropped_share",
     "expect_ambient",
     "expect_image_prior",
@@ -58,33 +56,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class RivalTrained:
-    """What a training made.
-
-    Args:
-        prior: folder of the prior.
-        images: images seen.
-        seconds: seconds of training.
-        loss: last logged loss.
-    """
-
-    prior: Path
-    images: int
-    seconds: float
-    loss: float
-
-    def record(self) -> dict[str, Any]:
-        """Names and values."""
-        return {
-            "prior": self.prior,
-            "images_seen": self.images,
-            "seconds": round(self.seconds, 1),
-            "last_loss": self.loss,
-        }
-
-
-def train_ssdu(settings: SSDUSettings, on_progress: OnProgress = silent) -> RivalTrained:
+def train_ssdu(settings: SSDUSettings, on_progress: OnProgress = silent) -> TrainedPrior:
     """Train the unrolled network, some lines of a scan judged against the others, and write the prior folder."""
     objective = SelfSupervisedObjective(settings.held_share, settings.held_centre, settings.split, settings.rows)
     network = unrolled_network(settings.network, settings.seed)
@@ -95,7 +67,7 @@ def train_ssdu(settings: SSDUSettings, on_progress: OnProgress = silent) -> Riva
     return _train_on_scans(settings, network, objective, "self-supervised data undersampling", details, on_progress)
 
 
-def train_ambient(settings: AmbientSettings, on_progress: OnProgress = silent) -> RivalTrained:
+def train_ambient(settings: AmbientSettings, on_progress: OnProgress = silent) -> TrainedPrior:
     """Train the denoiser that is told the mask, by dropping further lines, and write the prior folder."""
     network = ambient_network(settings.network, settings.seed)
     share, centre = dropped_share(settings), settings.simulate.centre
@@ -107,7 +79,7 @@ def train_ambient(settings: AmbientSettings, on_progress: OnProgress = silent) -
     return _train_on_scans(settings, network, objective, "Ambient diffusion (further masking)", details, on_progress)
 
 
-def train_image_prior(settings: ImagePriorSettings, on_progress: OnProgress = silent) -> RivalTrained:
+def train_image_prior(settings: ImagePriorSettings, on_progress: OnProgress = silent) -> TrainedPrior:
     """Train an image prior on fully sampled scans, coil-combined, and write the prior folder."""
     _check_full(settings)
     check_writable(settings.output)
@@ -135,7 +107,7 @@ def train_on_images(
     *,
     clean: bool = False,
     on_progress: OnProgress = silent,
-) -> RivalTrained:
+) -> TrainedPrior:
     """Train an image prior on images that are already there, such as posterior samples of undersampled scans.
 
     Args:
@@ -174,7 +146,7 @@ def _train_on_scans(
     title: str,
     details: dict[str, Any],
     on_progress: OnProgress,
-) -> RivalTrained:
+) -> TrainedPrior:
     check_writable(settings.output)
     with process_group() as device:
         scan, sources = training_scans(settings.shared(), on_progress)
@@ -204,15 +176,14 @@ def _finish(
     trained: TrainingResult,
     objective: str,
     details: dict[str, Any],
-) -> RivalTrained:
+) -> TrainedPrior:
     """Put the averaged weights in the network and save the prior folder."""
     averages = trained.averages["exponential"]
     network.load_state_dict({name: value.cpu() for name, value in averages.items()})
     record = _record(settings, scan, sources, trained, objective, details)
     if process_rank() == 0:
         Prior(network.cpu().eval(), record).save(settings.output, weights="float16")
-    loss = float(trained.last.get("loss", float("nan")))
-    return RivalTrained(settings.output, trained.images, trained.seconds, loss)
+    return TrainedPrior.of(settings.output, trained)
 
 
 def _record(
