@@ -24,17 +24,17 @@ from skiagraph.tasks.reconstruct.posterior import (
 )
 from skiagraph.tasks.reconstruct.results import METHOD, Reconstruction, score_slices
 
-__all__ = ["TUNED", "choose", "compare", "kept", "reconstruct", "tune_all"]
+__all__ = ["FIXED", "TUNED", "choose", "compare", "kept", "reconstruct", "tune_all"]
 
 TUNED = ("total-variation", "l1-wavelet", PLAIN_WAVELET)
 FIXED = ("zero-filled", "cg-sense")
 
 
-def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What an earlier run left in `path`, or what `make` finds now, written whole or not at all."""
+def kept(path: Path, make: Callable[..., dict[str, Any]], *given: Any) -> dict[str, Any]:
+    """What an earlier run left in `path`, or what `make` finds now from what is given, written whole or not at all."""
     if not path.exists():
         started = time.perf_counter()
-        found = make()
+        found = make(*given)
         found["seconds_of_step"] = round(time.perf_counter() - started, 1)
         found["peak_memory_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
         path.parent.mkdir(parents=True, exist_ok=True)

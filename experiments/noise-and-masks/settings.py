@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import torch
 
 from skiagraph.data.sample_volumes import sample_volume
 from skiagraph.data.samples import fetch
 from skiagraph.data.simulation import ScanSettings, simulate
 from skiagraph.data.slicing import Head, SlicePose, locate_head, slice_positions
 from skiagraph.tasks.reconstruct.acquire import default_centre
-from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.simulated import (
     SimulatedSlices,
     draw_mask,
@@ -21,7 +18,7 @@ from skiagraph.tasks.reconstruct.simulated import (
     simulate_training_scans,
 )
 
-__all__ = ["HELD_OUT", "Setting", "Size", "held_out_slices", "training_slices"]
+__all__ = ["ACQUIRED", "HELD_OUT", "MASKS_AT", "Setting", "Size", "held_out_slices", "training_slices"]
 
 HELD_OUT = "colin27"
 POSITIONS = 40
@@ -47,6 +44,12 @@ class Setting:
         return f"R{self.rate:g}-noise{self.noise:g}"
 
 
+ACQUIRED = 0.005
+"""The noise at which all training scans were taken."""
+MASKS_AT = Setting(4.0, ACQUIRED)
+"""Where fixed and fresh masks are compared."""
+
+
 @dataclass(frozen=True)
 class Size:
     """How much of everything: the study, or its trial.
@@ -58,8 +61,8 @@ class Size:
         slices: slices of the held-out head, spread over the 40 of experiments/reconstruct-brain.
         tuned_on: slices of each training head on which strengths and priors are chosen.
         samples: posterior samples of each slice.
-        part: share of the training images.
         grid: strengths tried for each baseline.
+        quick: whether it is the trial.
     """
 
     folder: Path
@@ -68,8 +71,8 @@ class Size:
     slices: int = 10
     tuned_on: int = 2
     samples: int = 4
-    part: float = 1.0
     grid: int = 5
+    quick: bool = False
 
     def settings(self) -> list[Setting]:
         """All of them, the noise running first."""
@@ -109,8 +112,3 @@ def training_slices(setting: Setting, each: int, seed: int = 99) -> SimulatedSli
         settings=ScanSettings(noise_fraction=setting.noise),
     )
     return slices
-
-
-def told(scan: PreparedScan, least: float) -> PreparedScan:
-    """The scan with at least `least` as the noise that the prior is told."""
-    return replace(scan, noise=torch.clamp(scan.noise, min=least))
