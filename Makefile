@@ -53,6 +53,7 @@ rivals: $(READY)
 	$(BIN)/skiagraph train ssdu --config src/skiagraph/presets/rivals/ssdu.yaml
 	$(BIN)/skiagraph train ambient --config src/skiagraph/presets/rivals/ambient.yaml
 	$(BIN)/skiagraph train image-prior --config src/skiagraph/presets/rivals/image-prior.yaml
+	$(BIN)/skiagraph train image-prior --config src/skiagraph/presets/rivals/image-prior-stage-2.yaml
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from helpers.tiny_scans import phantom_slices
+from skiagraph.diffusion.denoiser import EMPTY, Condition, Prediction
 from skiagraph.diffusion.oracle import GaussianDenoiser
 from skiagraph.diffusion.schedule import EDM
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.ambient import AmbientDenoiser, AmbientNetwork
+from skiagraph.inverse.variation import mirror
 from skiagraph.physics.fourier import CoilFourier, MaskedCoilFourier, to_complex, to_real
-from skiagraph.tasks.reconstruct.rivals.plug_in import PlugIn, ambient_prior
+from skiagraph.tasks.reconstruct.rivals.plug_in import MirroredDenoiser, PlugIn, ambient_prior, mirrored_prior
 from skiagraph.tasks.reconstruct.rivals.settings import PlugInSettings
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
@@ -117,3 +119,38 @@ def test_ambient_draws_one_mask_per_sample_as_it_was_trained_on() -> None:
     assert bool((mask[..., 10:22] == 1).all())
     assert torch.equal(mask[0], mask[2])
     assert not torch.equal(mask[0], mask[1])
+
+
+class Lopsided:
+    """Keeps the left and the upper edge of what it is given."""
+
+    schedule = EDM()
+
+    def __call__(self, x: Tensor, t: Tensor, cond: Condition = EMPTY) -> Prediction:
+        kept = torch.zeros(x.shape[-2:])
+        kept[1:4], kept[:, 1:6] = 1.0, 2.0
+        return Prediction(kept * x)
+
+
+def test_a_mirrored_denoiser_acts_on_the_mirror_image_and_turns_it_back() -> None:
+    x, t = torch.randn(40, 2, 16, 16, generator=torch.Generator().manual_seed(2)), torch.tensor(1.0)
+    found = MirroredDenoiser(Lopsided(), Streams(range(40)))(x, t).x0
+    four = []
+    for axes in ((), (-1,), (-2,), (-2, -1)):
+        turned = x
+        for axis in axes:
+            turned = mirror(turned, axis)
+        turned = Lopsided()(turned, t).x0
+        for axis in axes:
+            turned = mirror(turned, axis)
+        four.append((found - turned).abs().amax((1, 2, 3)) < 1e-6)
+    assert torch.equal(torch.stack(four).sum(0), torch.ones(40, dtype=torch.long))
+    assert bool((torch.stack(four).sum(1) > 3).all())
+    assert torch.equal(MirroredDenoiser(Lopsided(), Streams([7]))(x[7:8], t).x0, found[7:8])
+
+
+def test_mirroring_leaves_the_posterior_of_a_symmetric_prior() -> None:
+    scan = drawn_scan().select([0])
+    mean, variance = exact(scan)
+    found = replace(sampler("ddnm", eta=0.85), prior=mirrored_prior(gaussian))(scan, ("a",))
+    assert float(to_real(found.images - mean).square().mean()) < 2 * variance / SAMPLES

@@ -149,14 +149,24 @@ def test_images_of_undersampled_scans_make_a_prior_that_says_so(scan_file: Path,
     assert isinstance(rivals[0], PlugIn)
 
 
-@pytest.mark.parametrize("name", ["ssdu", "ambient", "image-prior"])
+def test_an_image_prior_starts_from_another(priors: dict[str, Path], full_file: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"data": [full_file], "output": tmp_path / "p", "network": UNetSettings(**SMALL), **FEW}
+    train.train_image_prior(ImagePriorSettings(**given, start=priors["image"], learning_rate=1e-12))
+    ends = [Prior.load(folder).network.state_dict() for folder in (priors["image"], tmp_path / "p")]
+    assert all(torch.allclose(ends[0][name], value, atol=1e-6) for name, value in ends[1].items())
+    for wrong in (priors["ambient"], priors["ssdu"]):
+        with pytest.raises(InputError, match="start: the prior in"):
+            train.train_image_prior(ImagePriorSettings(**{**given, "output": tmp_path / "q"}, start=wrong))
+
+
+@pytest.mark.parametrize("name", ["ssdu", "ambient", "image-prior", "image-prior-stage-2"])
 def test_presets_resolve_and_say_what_they_cost(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--config", str(PRESETS / f"{name}.yaml"), "--dry-run", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["expectation"]["scans"] == 1100
-    assert shown["expectation"]["seconds_on_one_core"] < 1020
+    assert shown["expectation"]["seconds_on_one_core"] < 2400
     assert shown["settings"]["name"].startswith("brain-t1-128-")
-    assert shown["settings"]["simulate"]["masks"] == ("full" if name == "image-prior" else "random")
+    assert shown["settings"]["simulate"]["masks"] == ("full" if "image" in name else "random")
 
 
 def test_the_comparison_preset_resolves_with_the_priors_that_are_there(trained: TrainResult) -> None:

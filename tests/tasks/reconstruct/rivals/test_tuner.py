@@ -37,7 +37,7 @@ def test_only_numbers_that_matter_are_tried() -> None:
     def names(method: str) -> list[str]:
         return [name for name, _ in candidates(PlugIn("x", method, gaussian, PlugInSettings()))]  # type: ignore[arg-type]
 
-    assert names("ddnm") == ["noisiest", "eta", "finest"]
+    assert names("ddnm") == ["noisiest", "eta", "finest", "steps"]
     assert names("dps")[0] == names("pigdm")[0] == names("diffpir")[0] == "strength"
 
 

@@ -162,16 +162,22 @@ def tuned_rivals(
     samplers = [rival for rival in rivals if isinstance(rival, PlugIn)]
     if not settings.tune or rate is None or not samplers:
         return list(rivals), []
-    slices = tuning_slices(settings, rate)
+    slices = tuning_slices(settings, settings.tune_at or rate)
     records: dict[str, dict[str, Any]] = {}
     for done, rival in enumerate(samplers):
         on_progress(f"tuning {rival.name}", done, len(samplers))
         start = replace(rival, samples=min(2, rival.samples))
-        identity = {**key, **_identity(rival, key["weights"]), "tune": settings.tune}
+        identity = {**_tuning_key(key, settings), **_identity(rival, key["weights"])}
         records[rival.name] = parts.numbers(identity, partial(_tune, start, slices))
     on_progress("tuning", len(samplers), len(samplers))
     found = [_renumbered(rival, records[rival.name]) if isinstance(rival, PlugIn) else rival for rival in rivals]
     return found, list(records.values())
+
+
+def _tuning_key(key: Mapping[str, Any], settings: RivalsSettings) -> dict[str, Any]:
+    """What the outcome of tuning depends on: nothing of the slices that are judged, where the rate is given."""
+    known = {name: value for name, value in key.items() if name not in ("data", "slices", "weights")}
+    return {**known, "tune": settings.tune, "rate": settings.tune_at or key.get("rate")}
 
 
 def _tune(rival: PlugIn, slices: SimulatedSlices) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from skiagraph.diffusion.denoiser import Denoiser
+from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, Prediction
 from skiagraph.diffusion.grid import Karras
 from skiagraph.diffusion.rules import DDIM
 from skiagraph.diffusion.sampling import Rule, trajectory
-from skiagraph.diffusion.schedule import EDM
+from skiagraph.diffusion.schedule import EDM, Schedule
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.ambient import AmbientDenoiser, AmbientNetwork
 from skiagraph.inverse.ddnm import DDNM
@@ -21,6 +21,7 @@ from skiagraph.inverse.diffpir import DiffPIR
 from skiagraph.inverse.dps import DPS
 from skiagraph.inverse.mixing import DDNMMixing
 from skiagraph.inverse.pigdm import PiGDM
+from skiagraph.inverse.variation import mirror
 from skiagraph.physics.fourier import MaskedCoilFourier, to_complex, to_real
 from skiagraph.physics.masks import RandomColumns
 from skiagraph.tasks.reconstruct.baselines import CGSense, TunedBaseline
@@ -29,7 +30,7 @@ from skiagraph.tasks.reconstruct.rivals.interface import Estimates, TrainedOn
 from skiagraph.tasks.reconstruct.rivals.settings import PlugInSettings
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
-__all__ = ["Method", "PlugIn", "PriorMaker", "ambient_prior"]
+__all__ = ["Method", "MirroredDenoiser", "PlugIn", "PriorMaker", "ambient_prior", "mirrored_prior"]
 
 Method = Literal["ddnm", "dps", "diffpir", "pigdm"]
 PriorMaker = Callable[[EDM, PreparedScan, Streams], Denoiser]
@@ -115,6 +116,42 @@ class PlugIn:
     def _spread(self, t: Tensor) -> Tensor:
         """r_t^2 of PiGDM times its strength; the schedule's time is rho."""
         return self.settings.strength / (1 / t**2 + 1 / self.sigma_data**2)
+
+
+@dataclass(frozen=True, eq=False)
+class MirroredDenoiser:
+    """A denoiser of images that are as likely as their mirror images: mirrors what it is given at random, and back.
+
+    What the network favours on one side averages out over the levels of a walk, at no cost.
+
+    Args:
+        denoiser: the denoiser.
+        streams: two coins a sample and call.
+    """
+
+    denoiser: Denoiser
+    streams: Streams
+
+    @property
+    def schedule(self) -> Schedule:
+        """Schedule of the prior."""
+        return self.denoiser.schedule
+
+    def __call__(self, x: Tensor, t: Tensor, cond: Condition = EMPTY) -> Prediction:
+        """Estimate of x_0, differentiable in x."""
+        coins = self.streams.uniform(2).to(x.device) < 0.5
+        found = self.denoiser(self._turned(x, coins), t, cond).x0
+        return Prediction(self._turned(found, coins))
+
+    def _turned(self, x: Tensor, coins: Tensor) -> Tensor:
+        for axis in (0, 1):
+            x = torch.where(coins[:, axis, None, None, None], mirror(x, axis - 2), x)
+        return x
+
+
+def mirrored_prior(maker: PriorMaker) -> PriorMaker:
+    """The denoisers of a maker, mirrored at random (see `MirroredDenoiser`)."""
+    return lambda schedule, scan, streams: MirroredDenoiser(maker(schedule, scan, streams), streams)
 
 
 def ambient_prior(network: AmbientNetwork, acceleration: float, centre: int) -> PriorMaker:

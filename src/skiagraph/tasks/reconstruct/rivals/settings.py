@@ -103,6 +103,7 @@ class ImagePriorSettings(RivalTraining):
     )
     network: UNetSettings = Field(UNetSettings(), description="Size of the network.")
     images: int = Field(16_000, ge=1, description="Images to see in all.")
+    start: Path | None = Field(None, description="Image prior whose weights the run starts from; default: fresh ones.")
 
 
 class PlugInSettings(Settings):
@@ -152,9 +153,15 @@ class RivalsSettings(Settings):
     pigdm: PlugInSettings = Field(PlugInSettings(eta=1.0), description="PiGDM.")
     adps: PlugInSettings = Field(PlugInSettings(steps=60, strength=6.0, eta=1.0), description="A-DPS of Ambient.")
     samples: int = Field(4, ge=1, description="Posterior samples per slice of every sampler; their mean is judged.")
-    mirrors: bool = Field(True, description="Average one-shot networks over the four mirror images of a scan.")
+    mirrors: bool = Field(
+        True,
+        description="Average one-shot networks over a scan's mirror images; mirror a walk's images at random.",
+    )
     tune: dict[str, int] = Field(
         {}, description="Scans of each training head to tune grids and strengths on; empty: take those given."
+    )
+    tune_at: float | None = Field(
+        None, gt=1, description="Acceleration to tune at, for all tables; default: tune for every table at its own."
     )
     against: str | None = Field(
         None, description="Method to which all others are compared; default the first one with a prior."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -120,6 +121,8 @@ def train_on_images(
         on_progress: told about every step.
     """
     network = image_network(settings.network, settings.seed)
+    if settings.start is not None:
+        _start_from(network, settings.start)
     objective = ImageObjective(settings.network.sigma_data, rows=settings.rows)
     details: dict[str, Any] = {
         "summary": f"Prior of coil-combined complex images, {'fully sampled' if clean else 'reconstructed'}.",
@@ -132,6 +135,19 @@ def train_on_images(
         details["measurement"] = None
     trained = _fit(settings, network.to(device), objective, ImageItems(images), on_progress)
     return _finish(settings, network, scan, sources, trained, "EDM denoising of whole images", details)
+
+
+def _start_from(network: nn.Module, folder: Path) -> None:
+    prior = Prior.load(folder)
+    shapes, wanted = (
+        {name: tuple(v.shape) for name, v in net.state_dict().items()} for net in (prior.network, network)
+    )
+    if prior.record.architecture.kind != IMAGE or shapes != wanted:
+        raise InputError(
+            f"start: the prior in {folder} is of kind {prior.record.architecture.kind!r} or of another size; give an "
+            f"image prior ({IMAGE!r}) of the network under `network`."
+        )
+    network.load_state_dict(prior.network.state_dict())
 
 
 def dropped_share(settings: AmbientSettings) -> float:
@@ -213,7 +229,7 @@ def _architecture(kind: str, settings: UNetSettings) -> ArchitectureRecord:
 
 def expect_ssdu(settings: SSDUSettings) -> dict[str, Any]:
     """What `train ssdu` needs, without starting it."""
-    return _expectation(settings, unrolled_network(settings.network), 0.038 * settings.network.cascades)
+    return _expectation(settings, unrolled_network(settings.network), 0.023 * settings.network.cascades)
 
 
 def expect_ambient(settings: AmbientSettings) -> dict[str, Any]:

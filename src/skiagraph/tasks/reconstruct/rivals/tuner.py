@@ -1,4 +1,4 @@
-"""Tune grid and strength of a sampler on slices of training heads, one number after another."""
+"""Tune grid, fresh noise and strength of a sampler on slices of training heads, one number after another."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ class TunedPlugIn:
 
 def candidates(rival: PlugIn) -> list[tuple[str, Sequence[float]]]:
     """The numbers that matter to a method, in the order they are tuned, with the values to try."""
-    known = rival.settings
-    noisiest = ("noisiest", (0.3, 1.0, 5.0))
-    finest = ("finest", (0.005, 0.02, 0.05))
+    noisiest = ("noisiest", (0.15, 0.3, 1.0, 5.0))
+    finest = ("finest", (0.002, 0.005, 0.01, 0.02))
+    eta = ("eta", (0.5, 0.85, 1.0))
+    steps = ("steps", (20, 50, 100))
     if rival.method == "ddnm":
-        return [noisiest, ("eta", (0.5, 0.85, 1.0)), finest]
-    factors = (0.1, 0.3, 3.0, 10.0) if rival.method in ("dps", "diffpir") else (0.3, 3.0)
-    strength = ("strength", tuple(known.strength * factor for factor in factors))
-    return [strength, noisiest, finest]
+        return [noisiest, eta, finest, steps]
+    factors = (0.1, 0.3, 3.0, 10.0) if rival.method in ("dps", "diffpir") else (0.1, 0.3, 3.0)
+    strength = ("strength", tuple(rival.settings.strength * factor for factor in factors))
+    return [strength, noisiest, eta, finest, steps]
 
 
 def tune_plug_in(rival: PlugIn, slices: SimulatedSlices) -> TunedPlugIn:
