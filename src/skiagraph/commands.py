@@ -151,6 +151,14 @@ COMMANDS = (
         variant="distribution",
     ),
     Command(
+        "evaluate",
+        "Do synthetic images make classifiers better? Many networks, seeds, arms and controls; tables with intervals.",
+        f"{_TASKS}.downstream.settings:DownstreamSettings",
+        f"{_TASKS}.downstream.run:evaluate_downstream",
+        f"{_TASKS}.downstream.run:expectation",
+        variant="downstream",
+    ),
+    Command(
         "audit",
         "Look for copies of training images in a synthetic set; fails where there are too many.",
         f"{_TASKS}.audit.settings:AuditSettings",

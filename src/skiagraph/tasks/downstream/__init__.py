@@ -1,0 +1,1 @@
+"""The command `evaluate downstream`: do synthetic images make classifiers better?"""

@@ -1,0 +1,98 @@
+"""The labelled sets of a study: real images to train on and to test on, synthetic sets with the same classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from skiagraph.data.labelled import LabelledImages, read_labelled
+from skiagraph.data.labelled_split import read_image_split
+from skiagraph.errors import DataError, InputError
+from skiagraph.tasks.downstream.settings import DownstreamSettings
+
+__all__ = ["StudySets", "read_study_sets"]
+
+
+@dataclass(frozen=True)
+class StudySets:
+    """What a study trains and tests on.
+
+    Args:
+        real: images to train on.
+        test: images to test on; no patient of `real` is among them.
+        synthetic: sets by the name of their arm, classes in the order of `real`.
+    """
+
+    real: LabelledImages
+    test: LabelledImages
+    synthetic: Mapping[str, LabelledImages]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the labels."""
+        return self.real.classes
+
+
+def read_study_sets(settings: DownstreamSettings) -> StudySets:
+    """Read all sets; other classes, sizes or shared patients are refused."""
+    whole = read_labelled(
+        settings.real, size=settings.shape, channels=settings.channels, window=settings.window, duplicates="allow"
+    )
+    real, test = _sides(whole, settings)
+    shared = set(real.patients or ()) & set(test.patients or ())
+    if settings.test is None and shared:
+        raise DataError(f"split: patient {sorted(shared)[0]!r} is among the training and the test images")
+    for name, part in (("real", real), ("test", test)):
+        lacking = [label for label, count in part.counts.items() if count == 0]
+        if lacking:
+            raise DataError(f"{name}: no image of class {lacking[0]!r}; every class needs one on each side")
+    synthetic = {name: _synthetic(name, place, real, settings) for name, place in settings.synthetic.items()}
+    return StudySets(real, test, synthetic)
+
+
+def _sides(whole: LabelledImages, settings: DownstreamSettings) -> tuple[LabelledImages, LabelledImages]:
+    """Training and test images, by a split file, by the data's own sides, or by two places."""
+    if settings.split is not None:
+        split = read_image_split(settings.split, whole)
+        real, inside = split.side("train"), split.side("test")
+    elif whole.sides is not None:
+        sides = np.array(whole.sides)
+        real, inside = whole.select(sides == "train"), whole.select(sides == "test")
+    else:
+        real, inside = whole, whole.select([])
+    if settings.test is None:
+        if len(inside) == 0:
+            raise InputError("test: nothing says which images to test on; give `test`, `split`, or data with sides")
+        return real, inside
+    test = read_labelled(
+        settings.test,
+        size=settings.shape or whole.size,
+        channels=1 if whole.channels == 1 else 3,
+        classes=whole.classes,
+        window=settings.window,
+        least=1,
+        duplicates="allow",
+    )
+    if test.sides is not None and "test" in test.sides:
+        test = test.select(np.array(test.sides) == "test")
+    return real, test
+
+
+def _synthetic(name: str, place: Path, real: LabelledImages, settings: DownstreamSettings) -> LabelledImages:
+    found = read_labelled(
+        place,
+        size=settings.shape,
+        channels=1 if real.channels == 1 else 3,
+        classes=real.classes,
+        least=0,
+        duplicates="allow",
+    )
+    if found.images.shape[1:] != real.images.shape[1:]:
+        raise InputError(
+            f"synthetic.{name}: images are {found.images.shape[1:]} (channels, rows, columns), the real ones "
+            f"{real.images.shape[1:]}; give `size`, or synthesize at that size"
+        )
+    return found
