@@ -124,7 +124,7 @@ def _figure_tables(figures: Sequence[dict[str, Any]]) -> list[Table]:
         )
         formats = ("", "", ".4g", ".2g", ".4g", ".3f", ".3f", ".3f", ".3f")
         title = f"The sets against the real training images, on {kind}"
-        note = "Kernel and Frechet distance on the named features; compare sets of equal number, and with nothing published."
+        note = "Kernel and Frechet distance on the named features; compare sets of equal number."
         tables.append(
             Table(title, (*heads, "precision", "recall", "density", "coverage"), rows, formats, note=note, folded=True)
         )
