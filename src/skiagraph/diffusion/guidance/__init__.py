@@ -9,6 +9,7 @@ from skiagraph.diffusion.guidance.every import Every, LabelFlipWarning, label_fl
 from skiagraph.diffusion.guidance.evidence import Counted, Evidence, GuidanceStep, Tally
 from skiagraph.diffusion.guidance.measures import MEASURES, Measure, measure
 from skiagraph.diffusion.guidance.state_condition import StateCondition
+from skiagraph.diffusion.guidance.sweep import Knee, find_knee
 from skiagraph.diffusion.guidance.uncertainty import ClassifierTerm, Ensemble
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "Every",
     "Evidence",
     "GuidanceStep",
+    "Knee",
     "LabelFlipWarning",
     "Measure",
     "StateCondition",
     "Tally",
+    "find_knee",
     "label_flip_risks",
     "measure",
     "warn_of_label_flips",
