@@ -27,7 +27,7 @@ from skiagraph.tasks.reconstruct.prior_record import describe_prior
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.settings import SimulateSettings, TrainSettings
 from skiagraph.tasks.reconstruct.simulated import mask_family, simulate_training_scans
-from skiagraph.tasks.reconstruct.training_files import scans_from_files
+from skiagraph.tasks.reconstruct.training_files import scans_from_files, stored_shape
 from skiagraph.tasks.training_run import TrainedPrior, leave_training
 from skiagraph.training import Progress, TrainingResult, TrainingSettings, train
 from skiagraph.training.precision import resolve_precision
@@ -47,6 +47,9 @@ __all__ = [
 ]
 
 CALIBRATION_SLICES = 24
+# Of one cascade of 24 channels: forward and backward on 64 rows of 128 columns; five levels of a walk on 128 rows.
+SECONDS_AN_IMAGE = 0.045
+SECONDS_A_SAMPLE = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,17 +171,26 @@ class TrainResult(TrainedPrior):
 
 
 def expectation(settings: TrainSettings) -> dict[str, Any]:
-    """What a training run needs, without starting it."""
+    """What a training run needs, without starting it; times are those of one core of 2024."""
     simulate = settings.simulate
-    scans = sum(simulate.scans.values()) or len(settings.data)
-    item = 2 * simulate.coils * simulate.matrix**2 * 8
+    known = [shape for file in settings.data if (shape := stored_shape(file)) is not None]
+    slices = sum(simulate.scans.values()) or sum(shape[0] for shape in known) or len(settings.data)
+    coils, rows, columns = known[0][1:] if known else (simulate.coils, simulate.matrix, simulate.matrix)
+    coils = min(coils, settings.coils or coils)
     parameters = sum(p.numel() for p in build_network(settings.network).parameters())
+    passes = settings.network.cascades * settings.network.channels / 24
+    pixels = min(settings.objective.rows or rows, rows) * columns / (64 * 128)
+    completing = 0.0
+    if settings.complete is not None:
+        completing = SECONDS_A_SAMPLE * slices * passes * rows * columns / 128**2
     return {
-        "scans": scans,
-        "memory_gib": round((scans * item + 40 * parameters) / 2**30 + 1.0, 2),
+        "slices": slices,
+        "memory_gib": round((slices * 16 * coils * rows * columns + 40 * parameters) / 2**30 + 1.0, 2),
         "network_parameters": parameters,
         "images": settings.images,
-        "seconds_on_one_core": round(0.16 * settings.images + 0.1 * scans),
+        "seconds_on_one_core": round(
+            SECONDS_AN_IMAGE * passes * pixels * settings.images + completing + 0.1 * slices * rows * columns / 128**2
+        ),
         "writes": settings.output,
     }
 

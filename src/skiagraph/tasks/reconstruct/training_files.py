@@ -12,7 +12,20 @@ from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.prepare import Treatment, prepare_scan
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
-__all__ = ["scans_from_files"]
+__all__ = ["scans_from_files", "stored_shape"]
+
+
+def stored_shape(file: Path) -> tuple[int, int, int, int] | None:
+    """(slices, coils, rows, columns) as a file in the fastMRI layout stores them; None for others and missing ones."""
+    import h5py
+
+    if not file.is_file() or not h5py.is_hdf5(file):
+        return None
+    with h5py.File(file, "r") as content:
+        shape = content["kspace"].shape if "kspace" in content else ()
+    if len(shape) not in (3, 4):
+        return None
+    return int(shape[0]), int(shape[1]) if len(shape) == 4 else 1, int(shape[-2]), int(shape[-1])
 
 
 def scans_from_files(
