@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from skiagraph.config import Settings
 from skiagraph.tasks.measurement.settings import MaskSettings, Precision, checked_steps
 
 __all__ = ["DegradationSettings", "GenerateSettings", "Problem", "RestoreSettings"]
 
-Format = Literal["png", "npz", "nifti"]
+Steps = Annotated[
+    str, BeforeValidator(checked_steps), Field(description='Noise levels: "ddimN" or N of the prior\'s own.')
+]
+Clip = Annotated[
+    bool | None,
+    Field(description="Keep estimates of images in [-1, 1] on the way; default yes, but not with the reference."),
+]
+TrainingMask = Annotated[
+    MaskSettings,
+    Field(description="Masks that imported weights were trained on; a prior that says so itself needs none."),
+]
+Formats = Annotated[
+    list[Literal["png", "npz", "nifti"]], Field(min_length=1, description="Files to write beside the page.")
+]
+Batch = Annotated[int | None, Field(ge=1, description="Images at a time; default by memory.")]
+Threads = Annotated[int | None, Field(ge=1, description="CPU threads; default: torch's choice.")]
+NumberFormat = Annotated[Precision, Field(description="Number format of the network; auto: bfloat16 where it is fast.")]
 Problem = Literal["box", "random", "super-resolution", "gaussian-blur", "motion-blur", "k-space"]
 READ = {
     "box": ("hole", "corner"),
@@ -37,7 +53,7 @@ class GenerateSettings(Settings):
         description="Covering views in parallel; the published walk, one view after the other; or the released one, "
         "faults included.",
     )
-    steps: str = Field("ddim200", description='Noise levels: "ddimN" or N of the prior\'s own.')
+    steps: Steps = "ddim200"
     views: int | None = Field(
         None, ge=1, description="Masked views a level; default: the fewest that cover, 3 with the reference."
     )
@@ -45,22 +61,15 @@ class GenerateSettings(Settings):
         None, description="What takes the steps of the default sampler; default ddim."
     )
     eta: float | None = Field(None, ge=0, le=1, description="Share of fresh noise of each step; default 1.")
-    clip: bool | None = Field(
-        None, description="Keep estimates of images in [-1, 1] on the way; default yes, but not with the reference."
-    )
-    mask: MaskSettings = Field(
-        MaskSettings(family="none"),
-        description="Masks that imported weights were trained on; a prior that says so itself needs none.",
-    )
+    clip: Clip = None
+    mask: TrainingMask = MaskSettings(family="none")
     maps: Path | None = Field(
         None, description="Coil maps for a prior of masked k-space: a file of `skiagraph maps`, or a scan."
     )
-    formats: list[Format] = Field(["png", "npz"], min_length=1, description="Files to write beside the page.")
-    batch: int | None = Field(None, ge=1, description="Images at a time; default by memory.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice.")
-    precision: Precision = Field("auto", description="Number format of the network; auto: bfloat16 where it is fast.")
-
-    _steps = field_validator("steps", mode="before")(checked_steps)
+    formats: Formats = Field(["png", "npz"])
+    batch: Batch = None
+    threads: Threads = None
+    precision: NumberFormat = "auto"
 
     @model_validator(mode="after")
     def _no_inert_key(self) -> GenerateSettings:
@@ -130,7 +139,7 @@ class RestoreSettings(Settings):
         description="Of measurement-score: covering views in parallel; the published walk, one view after the other; "
         "or the released one, faults included.",
     )
-    steps: str = Field("ddim200", description='Noise levels: "ddimN" or N of the prior\'s own.')
+    steps: Steps = "ddim200"
     views: int | None = Field(
         None, ge=1, description="Masked views a level; default: the fewest that cover; reference: 2, k-space 3."
     )
@@ -141,19 +150,12 @@ class RestoreSettings(Settings):
     strength: float | None = Field(
         None, gt=0, description="dps: step along the gradient, default 1; diffpir: trust in the prior, default 8."
     )
-    clip: bool | None = Field(
-        None, description="Keep estimates of images in [-1, 1] on the way; default yes, but not with the reference."
-    )
-    mask: MaskSettings = Field(
-        MaskSettings(family="none"),
-        description="Masks that imported weights were trained on; a prior that says so itself needs none.",
-    )
-    formats: list[Format] = Field(["png", "npz"], min_length=1, description="Files to write beside the page.")
-    batch: int | None = Field(None, ge=1, description="Images at a time; default by memory.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice.")
-    precision: Precision = Field("auto", description="Number format of the network; auto: bfloat16 where it is fast.")
-
-    _steps = field_validator("steps", mode="before")(checked_steps)
+    clip: Clip = None
+    mask: TrainingMask = MaskSettings(family="none")
+    formats: Formats = Field(["png", "npz"])
+    batch: Batch = None
+    threads: Threads = None
+    precision: NumberFormat = "auto"
 
     @model_validator(mode="after")
     def _no_inert_key(self) -> RestoreSettings:
