@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Guide:
         noisy: whether it knows noise.
         temperature: what its logits are divided by.
         sha256: of its weights.
+        times: original times it was trained at; None for all.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Guide:
     noisy: bool
     temperature: float = 1.0
     sha256: str = ""
+    times: frozenset[int] | None = None
 
     def calibrated(self, x: Tensor, t: Tensor) -> Tensor:
         """Logits divided by the temperature."""
@@ -59,7 +61,7 @@ class Kit:
         guides: the classifiers that guide; several are an ensemble.
         judge: the independent classifier, or None.
         unlabelled: whether the prior was trained with label dropout, so that it knows what no label means.
-        trained_times: original times the prior was trained at; None for all.
+        trained_times: original times that prior and guides were trained at; None for all.
         device: where the networks are.
         name: of the prior.
         sha256: of its weights.
@@ -109,7 +111,9 @@ def load_kit(settings: SynthesizeSettings, device: torch.device | None = None) -
             )
     if len({guide.sha256 for guide in guides}) < len(guides):
         raise InputError("classifier: two folders hold the same weights; an ensemble needs members trained apart")
-    times = trained_times(record.extra)
+    known = [trained_times(record.extra, base), *(guide.times for guide in guides if settings.guide.through == "state")]
+    limited = [times for times in known if times is not None]
+    times = frozenset.intersection(*limited) if limited else None
     return Kit(
         *(base, shape, tuple(record.classes), guides, judge, knows_no_label(prior.network)),
         *(times, device, record.name, record.weights_sha256 or _sha256(settings.prior)),
@@ -121,10 +125,14 @@ def knows_no_label(network: Any) -> bool:
     return bool(getattr(getattr(network, "config", None), "unlabelled", False))
 
 
-def trained_times(extra: Any) -> frozenset[int] | None:
-    """The original times a prior says it was trained at; None for all."""
-    found = extra.get("trained_times") if hasattr(extra, "get") else None
-    return frozenset(int(time) for time in found) if isinstance(found, list) and found else None
+def trained_times(extra: Mapping[str, Any], base: NetworkDenoiser) -> frozenset[int] | None:
+    """The original times a prior's record says it was trained at, "ddim250" or a list; None for all."""
+    found, table = extra.get("trained_times"), base.schedule
+    if isinstance(found, list) and found:
+        return frozenset(int(time) for time in found)
+    if not isinstance(found, str) or not isinstance(table, DiscreteTable) or found == str(len(table)):
+        return None
+    return frozenset(table.respaced(found).indices)
 
 
 def _check_prior(prior: Prior, settings: SynthesizeSettings) -> None:
@@ -155,9 +163,13 @@ def _guide(
         noisy = loaded.kind == "noisy"
         if noisy and settings.preset == "reference" and role == "classifier":
             loaded = loaded.asked_by("original")
-        schedule = base.schedule if noisy else None
+        levels = loaded.record.trained_times
+        table = base.schedule
         loaded.require(
-            classes=prior.record.classes, channels=len(prior.record.channels), size=prior.record.size, schedule=schedule
+            classes=prior.record.classes,
+            channels=len(prior.record.channels),
+            size=prior.record.size,
+            schedule=table.respaced(levels) if noisy and isinstance(table, DiscreteTable) and levels else None,
         )
     except InputError as error:
         raise InputError(f"{role}: {path}: {error}") from None
@@ -168,7 +180,9 @@ def _guide(
         )
     given = settings.guide.temperature if role == "classifier" else None
     temperature = given or (1.0 if settings.preset == "reference" and role == "classifier" else loaded.temperature)
-    return Guide(str(path), _logits(loaded, noisy), noisy, temperature, _sha256(path))
+    every = not noisy or len(loaded.trained_times) == len(getattr(table, "alpha_bar", ()))
+    times = None if every else frozenset(loaded.trained_times)
+    return Guide(str(path), _logits(loaded, noisy), noisy, temperature, _sha256(path), times)
 
 
 def _logits(classifier: Classifier, noisy: bool) -> Logits:

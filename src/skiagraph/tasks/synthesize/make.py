@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from skiagraph.data.labelled import LabelledImages
+from skiagraph.errors import InputError
 from skiagraph.evaluation import share_interval
 from skiagraph.tasks.progress import OnProgress
 from skiagraph.tasks.synthesize.drawn import Drawn, to_bytes
@@ -89,8 +90,8 @@ class Maker:
             missing = [item for item in items if not self._there(item)]
             for at in range(0, len(missing), batch):
                 self._batch(missing[at : at + batch], at, len(missing), on_progress)
-            if self.beyond_hope():
-                return
+                if self.beyond_hope():
+                    return
 
     def beyond_hope(self) -> bool:
         """Whether more images could not bring the share of lost labels back within the budget."""
@@ -125,7 +126,10 @@ class Maker:
             steps += images
             on_progress("images", done + min(len(items), steps // each), total)
 
-        drawn = self.recipe.draw(items, self._sources(items), on_step)
+        try:
+            drawn = self.recipe.draw(items, self._sources(items), on_step)
+        except FloatingPointError as error:
+            raise InputError(f"guide: images {self._name(items[0].label, items[0].number)} ...: {error}") from error
         self.network_calls += drawn.network_calls * len(items)
         self.classifier_calls += drawn.classifier_calls * len(items)
         self.seconds += time.perf_counter() - started
@@ -239,6 +243,6 @@ class Maker:
             None if far is None else far.outlier_distance[item.label],
             row.get("moved") if item.source is not None else None,
         )
-        kept = not reason or not self.settings.filter.on
+        kept = not reason or not self.settings.filter.reject
         part = "images" if kept else "rejected"
         return {**row, "kept": kept, "reason": reason, "file": self.folder.place(part, item.label, str(row["id"]))}

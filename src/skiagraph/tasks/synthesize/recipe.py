@@ -112,7 +112,7 @@ class Recipe:
         second = twice if cfg_in_second_stage(self.settings) or self.settings.mode == "noise" else 1
         heun = isinstance(self.rule, Heun)
         down = self._evaluations(self.down, heun)
-        network, classifier = second * down, self._guided() * (2 if heun else 1) if self.pushes else 0
+        network, classifier = second * down, self._guided(heun) if self.pushes else 0
         if self.settings.mode == "two-stage":
             network += twice * self._evaluations(self.times, heun)
         if self.settings.mode == "harden" or self.settings.walk.handover not in (None, "latent"):
@@ -132,14 +132,14 @@ class Recipe:
         steps = len(times) - 1
         return 2 * steps - 1 if heun else steps
 
-    def _guided(self) -> int:
+    def _guided(self, heun: bool) -> int:
         alpha, sigma = self.kit.table(self.down[:-1])
         low, high = self.settings.guide.window or (0.0, 1.0)
         share = sigma**2 / (alpha**2 + sigma**2)
         acts = (share >= low) & (share <= high)
         if self.every is not None:
             acts = acts & self.every.acts(self.down[:-1])
-        return int(acts.sum())
+        return int(acts.sum()) * 2 - int(acts[0]) if heun else int(acts.sum())  # Heun sees all but the first twice
 
     def _trust(self) -> float:
         return self.settings.guide.trust or math.inf

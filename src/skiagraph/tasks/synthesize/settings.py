@@ -91,7 +91,7 @@ class RealSettings(Settings):
 class FilterSettings(Settings):
     """Which images are kept."""
 
-    on: bool = Field(True, description="Reject images; otherwise verdicts are only written down.")
+    reject: bool = Field(True, description="Reject images; otherwise verdicts are only written down.")
     rank: int | None = Field(
         None, ge=1, description="Keep images whose label the judge ranks so high; default 2, and 1 for two classes."
     )
@@ -162,7 +162,7 @@ class SynthesizeSettings(Settings):
     batch: int | None = Field(None, ge=1, description="Images at a time; default by size. No image depends on it.")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Number format of the prior's network; auto: bfloat16 where it is fast. Gradients: float32."
+        "float32", description="Number format of the prior's network; auto: bfloat16 where it is fast."
     )
 
     @model_validator(mode="after")

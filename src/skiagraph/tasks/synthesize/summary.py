@@ -58,7 +58,8 @@ def label_flips(rows: Sequence[Row], settings: SynthesizeSettings) -> Flips | No
 
     Where images are paired with what they were (two stages, hardened images), an image loses its label when its class
     was the likeliest before and is not after; hardened images that are given another label by the class map, and images
-    from noise, lose it when their class is not the likeliest. None where no classifier has spoken.
+    from noise, lose it when their class is not the likeliest. None where no classifier has spoken, or where no image
+    showed its label before.
     """
     by = "judge" if settings.judge is not None else "guide"
     names = ("judge_rank_before", "judge_rank") if by == "judge" else ("guide_rank_before", "guide_rank_after")
@@ -67,6 +68,8 @@ def label_flips(rows: Sequence[Row], settings: SynthesizeSettings) -> Flips | No
         return None
     paired = settings.mode != "noise" and not settings.class_map
     could = column(rows, names[0]) == 1 if paired else ~np.isnan(after)
+    if not could.any():
+        return None
     return Flips(int((could & (after > 1)).sum()), int(could.sum()), by, paired)
 
 
