@@ -21,6 +21,7 @@ from skiagraph.errors import DataError, InputError
 from skiagraph.networks.unet import UNetConfig
 from skiagraph.physics.coils import normalise_maps
 from skiagraph.report import Highlight, Page, Picture, PictureRow, Table, write_page
+from skiagraph.tasks.left_run import LeftRun
 from skiagraph.tasks.measurement.network import network_cost, operations_per_second
 from skiagraph.tasks.measurement.outputs import (
     as_pictures,
@@ -46,27 +47,21 @@ LARGEST_PAGE = 24
 ROWS = 16
 
 
-@dataclass(frozen=True)
-class GenerateResult:
+@dataclass(frozen=True, eq=False)
+class GenerateResult(LeftRun):
     """What the command left.
 
     Args:
-        folder: the run folder.
-        page: the page to look at.
         number: images drawn.
         seeds: first and last seed.
         evaluations: images through the network for one image drawn.
         seconds: in all.
-        warnings: what a reader must know.
     """
 
-    folder: Path
-    page: Path
     number: int
     seeds: tuple[int, int]
     evaluations: int
     seconds: float
-    warnings: tuple[str, ...]
 
     def record(self) -> dict[str, Any]:
         """Names and values."""
@@ -75,9 +70,7 @@ class GenerateResult:
             "first_and_last_seed": list(self.seeds),
             "network_evaluations_per_image": self.evaluations,
             "seconds": round(self.seconds, 1),
-            "warnings": list(self.warnings),
-            "folder": self.folder,
-            "page": self.page,
+            **super().record(),
         }
 
 
@@ -191,11 +184,11 @@ def generate(settings: GenerateSettings, on_progress: OnProgress = silent) -> Ge
     result = GenerateResult(
         folder,
         folder / "report.html",
+        tuple(told),
         len(images),
         (settings.seed, settings.seed + settings.number - 1),
         evaluations(prior, settings, size),
         seconds,
-        tuple(told),
     )
     _leave(settings, prior, images, result)
     return result

@@ -14,6 +14,7 @@ import torch
 from skiagraph.config import dump_yaml
 from skiagraph.errors import InputError
 from skiagraph.report import write_page
+from skiagraph.tasks.left_run import LeftRun
 from skiagraph.tasks.measurement.generate import batch_size, sampling_cost
 from skiagraph.tasks.measurement.outputs import (
     as_pictures,
@@ -38,25 +39,19 @@ from skiagraph.training.order import derive_seed
 __all__ = ["RestoreResult", "expectation", "restore", "restore_images"]
 
 
-@dataclass(frozen=True)
-class RestoreResult:
+@dataclass(frozen=True, eq=False)
+class RestoreResult(LeftRun):
     """What the command left.
 
     Args:
-        folder: the run folder.
-        page: the page to look at.
         method: what restored.
         figures: one row an item, where the truth is known.
         evaluations: images through the network for one image, all samples.
-        warnings: what a reader must know.
     """
 
-    folder: Path
-    page: Path
     method: str
     figures: list[dict[str, float | str]]
     evaluations: int
-    warnings: tuple[str, ...]
 
     def means(self) -> dict[str, float]:
         """Mean of every figure over the items."""
@@ -70,28 +65,21 @@ class RestoreResult:
             **{name: round(value, 4) for name, value in self.means().items()},
             "figures": self.figures,
             "network_evaluations_per_image": self.evaluations,
-            "warnings": list(self.warnings),
-            "folder": self.folder,
-            "page": self.page,
+            **super().record(),
         }
 
     def __rich__(self) -> Any:
-        from rich.console import Group
         from rich.table import Table
-        from rich.text import Text
 
-        parts: list[Any] = []
-        if self.figures:
-            table = Table("", "PSNR (dB)", "SSIM", title=f"{self.method}, {len(self.figures)} images")
-            means = self.means()
-            for label in ("input", "restored"):
-                similarity = means.get(f"{label}_ssim")
-                shown = "-" if similarity is None else f"{similarity:.3f}"
-                table.add_row(label, f"{means[f'{label}_psnr_db']:.2f}", shown)
-            parts.append(table)
-        parts += [Text(f"Warning: {warning}") for warning in self.warnings]
-        parts.append(Text(f"Page: {self.page}"))
-        return Group(*parts)
+        if not self.figures:
+            return self.shown()
+        table = Table("", "PSNR (dB)", "SSIM", title=f"{self.method}, {len(self.figures)} images")
+        means = self.means()
+        for label in ("input", "restored"):
+            similarity = means.get(f"{label}_ssim")
+            shown = "-" if similarity is None else f"{similarity:.3f}"
+            table.add_row(label, f"{means[f'{label}_psnr_db']:.2f}", shown)
+        return self.shown(table)
 
 
 def _prior(settings: RestoreSettings) -> ImagePrior:
@@ -190,10 +178,10 @@ def restore(settings: RestoreSettings, on_progress: OnProgress = silent) -> Rest
     result = RestoreResult(
         folder,
         folder / "report.html",
+        tuple(told),
         restoration_method(prior, settings),
         restored.scores(),
         count,
-        tuple(told),
     )
     summary = {
         **run_record(),

@@ -15,6 +15,7 @@ import torch
 from skiagraph.config import dump_yaml
 from skiagraph.errors import InputError
 from skiagraph.inverse.consistent import ConsistentNetwork
+from skiagraph.tasks.left_run import LeftRun
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.acquire import ToReconstruct, acquire
@@ -39,35 +40,26 @@ __all__ = ["ReconstructResult", "check_fit", "compute", "expectation", "reconstr
 
 
 @dataclass(frozen=True, eq=False)
-class ReconstructResult:
+class ReconstructResult(LeftRun):
     """What a run left.
 
     Args:
-        folder: the run folder.
-        page: the page to look at.
         figures: one row a method, where the truth is known.
         coverage: share of pixels in the head whose truth lies in the 90 % interval, or None.
-        warnings: what a reader must know.
     """
 
-    folder: Path
-    page: Path
     figures: list[dict[str, Any]]
     coverage: float | None
-    warnings: tuple[str, ...]
 
     def record(self) -> dict[str, Any]:
         """Names and values."""
         return {
             "figures": self.figures,
             "coverage_of_90_percent_interval": self.coverage,
-            "warnings": list(self.warnings),
-            "folder": self.folder,
-            "page": self.page,
+            **super().record(),
         }
 
     def __rich__(self) -> Any:
-        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
@@ -81,9 +73,7 @@ class ReconstructResult:
             parts.append(
                 Text(f"The 90 % interval holds the truth in {100 * self.coverage:.1f} % of the head's pixels.")
             )
-        parts += [Text(f"Warning: {warning}") for warning in self.warnings]
-        parts.append(Text(f"Page: {self.page}"))
-        return Group(*parts)
+        return self.shown(*parts)
 
 
 def sampler_settings(settings: ReconstructSettings, record: PriorRecord) -> SamplerSettings:
@@ -223,4 +213,4 @@ def leave(
         write_text(staged / "config.yaml", dump_yaml(settings))
         write_text(staged / "run.json", json.dumps(summary, indent=2))
         write_report(staged / "report.html", data, result, figures, summary)
-    return ReconstructResult(folder, folder / "report.html", rows, coverage, warnings)
+    return ReconstructResult(folder, folder / "report.html", warnings, rows, coverage)
