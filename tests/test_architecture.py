@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": FOUNDATIONS | MIDDLE | {"tasks", "commands", "terminal", "errors", "config"},
     "terminal": {"tasks", "errors", "config"},  # how the command line shows what tasks report
 }
-TORCH_ONLY = {"diffusion", "physics", "networks"}
+TORCH_ONLY = {"diffusion", "physics", "similarity", "networks"}
 ALSO = {"networks": {"safetensors"}}  # the importer reads weights that others wrote
 FORBIDDEN_NAMES = {"utils", "util", "core", "base", "common", "helpers", "misc"}
 
