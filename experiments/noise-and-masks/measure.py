@@ -49,7 +49,7 @@ def kept(path: Path, make: Callable[..., dict[str, Any]], *given: Any) -> dict[s
 def tune_all(setting: Setting, size: Size) -> dict[str, Any]:
     """The best strength of each baseline on slices of training heads, searched about that of the library's table.
 
-    A grid of half decades; where its end wins, it is followed by up to four more values.
+    A grid of half decades; where its end wins, up to four more values follow; then the top of a parabola.
     """
     slices = training_slices(setting, size.tuned_on)
     effective, level = float(1 / slices.scan.mask.mean()), float(slices.scan.noise.mean())
@@ -57,8 +57,8 @@ def tune_all(setting: Setting, size: Size) -> dict[str, Any]:
     for name in (*TUNED, FIXED[1]):
         start = tuned_strength(name, effective, level)
         steps = np.arange(size.grid) - size.grid // 2
-        tried = {float(value): 0.0 for value in start * 10 ** (steps / 2)}
-        best = tune(BASELINES[name], list(tried), slices.scan, slices.truth, slices.head)
+        grid = [float(value) for value in start * 10 ** (steps / 2)]
+        best = tune(BASELINES[name], grid, slices.scan, slices.truth, slices.head)
         tried = dict(zip(best.strengths, best.psnr_db, strict=True))
         for _ in range(4 if size.grid > 2 else 0):
             strength = max(tried, key=lambda value: tried[value])
@@ -68,10 +68,21 @@ def tune_all(setting: Setting, size: Size) -> dict[str, Any]:
             more = tune(BASELINES[name], [strength, outside], slices.scan, slices.truth, slices.head)
             tried |= dict(zip(more.strengths, more.psnr_db, strict=True))
         found[name] = {
-            "strength": max(tried, key=lambda value: tried[value]),
+            "strength": _top(tried),
             "tried": {f"{strength:.3g}": round(value, 3) for strength, value in sorted(tried.items())},
         }
     return found
+
+
+def _top(tried: dict[float, float]) -> float:
+    """Where a parabola through the best strength and its neighbours is highest, in the logarithm."""
+    strengths = sorted(tried)
+    best = max(range(len(strengths)), key=lambda index: tried[strengths[index]])
+    if not 0 < best < len(strengths) - 1:
+        return strengths[best]
+    below, top, above = (tried[strengths[index]] for index in (best - 1, best, best + 1))
+    step = float(np.log(strengths[best + 1] / strengths[best]))
+    return float(strengths[best] * np.exp(0.5 * step * (below - above) / (below + above - 2 * top)))
 
 
 def compare(setting: Setting, size: Size, strengths: dict[str, Any]) -> dict[str, Any]:

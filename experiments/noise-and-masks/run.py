@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python experiments/noise-and-masks/run.py
 
-does everything, on one free core in about 75 minutes; a step whose result is there is skipped, a training that was
+does everything, on one free core in about 45 minutes; a step whose result is there is skipped, a training that was
 stopped goes on.
 
     --quick           the same steps at the smallest size, in a few minutes, into runs/noise-and-masks-quick

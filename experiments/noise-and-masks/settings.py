@@ -68,10 +68,10 @@ class Size:
     folder: Path
     rates: tuple[float, ...] = (4.0, 6.0, 8.0)
     noises: tuple[float, ...] = (0.0, 0.01, 0.1)
-    slices: int = 10
+    slices: int = 8
     tuned_on: int = 2
     samples: int = 4
-    grid: int = 5
+    grid: int = 3
     quick: bool = False
 
     def settings(self) -> list[Setting]:
