@@ -86,6 +86,28 @@ def test_an_image_depends_on_its_item_alone(mode: str, channels: int) -> None:
         assert torch.allclose(draw(items=[item], channels=channels, **values).images[0], whole[place], atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["noise", "harden"])
+def test_the_classifier_is_asked_at_the_levels_of_the_walk_and_no_others(mode: str) -> None:
+    seen: list[float] = []
+    draw(kit(seen=seen), ITEMS[:2], mode=mode)
+    walked = Recipe(kit(), settings(Path("out"), mode=mode, real=Path("real"))).down[:-1].tolist()
+    assert sorted(set(seen)) == sorted(walked)
+    assert all(time.is_integer() and 0 <= time <= 996 for time in seen)
+
+
+def test_volumes_are_drawn_as_pictures_are() -> None:
+    """(B, C, D, H, W): the command writes pictures only, the recipe takes what the kit says."""
+    flat = kit()
+    folded = mixture()
+    folded = replace(folded, means=folded.means.reshape(4, 1, 2, 2, 4))
+    guide = Guide("exact", lambda x, t: folded.logits(x.double(), t), True)
+    solid = replace(flat, base=type(flat.base)(folded), shape=(1, 2, 2, 4), guides=(guide,))  # type: ignore[call-arg]
+    for scale in (0.0, 2.0):
+        values: dict[str, Any] = {"mode": "two-stage", "walk": {"levels": 20}, "guide": {"trust": 1.0, "scale": scale}}
+        drawn = Recipe(solid, settings(Path("out"), **values)).draw(ITEMS)
+        assert torch.allclose(drawn.images.reshape(-1, 1, 4, 4), draw(**values).images, atol=1e-5)
+
+
 def test_twins_start_from_the_same_noise_and_change_nothing() -> None:
     items = [replace(item, twin=k in (1, 4)) for k, item in enumerate(ITEMS)]
     values: dict[str, Any] = {"walk": {"levels": 12, "eta": 0.5}}

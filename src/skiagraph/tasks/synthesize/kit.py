@@ -65,6 +65,7 @@ class Kit:
         device: where the networks are.
         name: of the prior.
         sha256: of its weights.
+        window: intensities that became -1 and 1 in training; None for the range of the bit depth.
     """
 
     base: Denoiser
@@ -77,6 +78,7 @@ class Kit:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     name: str = "prior"
     sha256: str = ""
+    window: tuple[float, float] | None = None
 
     @property
     def table(self) -> DiscreteTable:
@@ -117,7 +119,13 @@ def load_kit(settings: SynthesizeSettings, device: torch.device | None = None) -
     return Kit(
         *(base, shape, tuple(record.classes), guides, judge, knows_no_label(prior.network)),
         *(times, device, record.name, record.weights_sha256 or _sha256(settings.prior)),
+        window=_window(record.normalisation.settings),
     )
+
+
+def _window(rules: Mapping[str, Any]) -> tuple[float, float] | None:
+    found = rules.get("window")
+    return (float(found[0]), float(found[1])) if isinstance(found, list) and len(found) == 2 else None
 
 
 def knows_no_label(network: Any) -> bool:

@@ -22,13 +22,18 @@ def read_real(settings: SynthesizeSettings, kit: Kit) -> LabelledImages | None:
     if settings.real is None:
         return None
     rules, (channels, *size) = settings.real_data, kit.shape
+    if rules.window is not None and kit.window is not None and rules.window != kit.window:
+        raise InputError(
+            f"real_data.window: found {rules.window}, but {kit.name!r} was trained on {kit.window}; leave it out"
+        )
     found = read_labelled(
         settings.real,
         size=(size[0], size[1]),
         channels=cast("object", channels),  # type: ignore[arg-type]  # 1 or 3 since the kit was loaded
         table=rules.table,
         classes=kit.classes,
-        window=rules.window,
+        columns=rules.columns,
+        window=rules.window or kit.window,
         fit=rules.fit,
         least=0,
         duplicates="allow",

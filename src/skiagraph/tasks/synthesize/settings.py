@@ -80,10 +80,11 @@ class RealSettings(Settings):
     """How the real images are read; see `skiagraph train class-prior`."""
 
     table: Path | None = Field(None, description="CSV of files and labels beside `real`; default: class folders.")
+    columns: dict[str, str] | None = Field(None, description="The table's own names for file, label, patient, split.")
     split: Path | None = Field(None, description="JSON file of the split by patient; default: all images are taken.")
     side: Literal["train", "validation", "test"] = Field("train", description="Side of the split that is taken.")
     window: tuple[float, float] | None = Field(
-        None, description="Intensities that become -1 and 1, as in training; default: the range of the bit depth."
+        None, description="Intensities that become -1 and 1; default: as the prior was trained."
     )
     fit: Literal["crop", "pad", "stretch"] = Field("crop", description="How other sizes become the prior's size.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from skiagraph.config import dump_yaml
 from skiagraph.data.labelled import LabelledImages
+from skiagraph.diffusion.guidance import Knee, find_knee
 from skiagraph.errors import InputError
 from skiagraph.report import write_page
 from skiagraph.tasks.progress import OnProgress, silent
@@ -69,7 +71,7 @@ class SweepResult:
         folder: the run folder.
         page: the page to look at.
         figures: one a scale, rising.
-        proposed: the largest scale within the budget; None where not even the smallest is.
+        knee: the largest scale within the budget, and where the budget is used up.
         by: "judge", or "guide" where no judge was given.
         warnings: what a reader must know.
     """
@@ -77,14 +79,20 @@ class SweepResult:
     folder: Path
     page: Path
     figures: tuple[ScaleFigures, ...]
-    proposed: float | None
+    knee: Knee
     by: str
     warnings: tuple[str, ...]
+
+    @property
+    def proposed(self) -> float | None:
+        """The largest scale tried within the budget; None where not even the smallest is."""
+        return self.knee.largest
 
     def record(self) -> dict[str, Any]:
         """Names and values."""
         return {
             "proposed_scale": self.proposed,
+            "budget_used_up_at_scale": self.knee.crossing if math.isfinite(self.knee.crossing) else None,
             "labels_judged_by": self.by,
             "scales": [vars(line) for line in self.figures],
             "warnings": list(self.warnings),
@@ -114,18 +122,17 @@ class SweepResult:
         proposal = "No scale keeps the labels within the budget."
         if self.proposed is not None:
             proposal = f"Proposed: --guide.scale {self.proposed:g}"
+            if math.isfinite(self.knee.crossing):
+                proposal += f" (the budget is used up at about {self.knee.crossing:.3g})"
         told = [Text(f"Warning: {warning}") for warning in self.warnings]
         return Group(grid, Text(proposal), *told, Text(f"Page: {self.page}"))
 
 
-def propose(figures: Sequence[ScaleFigures], budget: float) -> float | None:
-    """The largest scale at which, and at all smaller ones, no more labels are lost than the budget; None for none."""
-    proposed = None
-    for line in sorted(figures, key=lambda line: line.scale):
-        if line.lost > budget:
-            break
-        proposed = line.scale
-    return proposed
+def propose(figures: Sequence[ScaleFigures], budget: float) -> Knee:
+    """The largest scale at which, and at all smaller ones, no more labels are lost than the budget."""
+    ordered = sorted(figures, key=lambda line: line.scale)
+    kept = [1 - line.lost for line in ordered]
+    return find_knee([line.scale for line in ordered], kept, min(budget, 1 - 1e-9))
 
 
 def sweep(settings: SweepSettings, on_progress: OnProgress = silent) -> SweepResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ def sweep_page(
     )
     values = settings.model_dump(mode="json", exclude_none=True)
     proposed = "none" if result.proposed is None else f"{result.proposed:g}"
+    used = f"; used up at about {result.knee.crossing:.3g}" if math.isfinite(result.knee.crossing) else ""
     return Page(
         title=f"Scales of {settings.guide.measure} for {kit.name}",
         provenance=PROVENANCE,

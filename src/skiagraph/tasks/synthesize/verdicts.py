@@ -87,6 +87,9 @@ class RealImages:
     def __init__(self, real: LabelledImages, rules: FilterSettings) -> None:
         self.real, self.rules = real, rules
         self.flat = _flat(real.images)
+        self._groups = np.arange(len(real)) if real.patients is None else _numbered(real.patients)
+        if len(np.unique(self._groups)) < 2:
+            self._groups = np.arange(len(real))
         name = rules.features or ("random-conv-v1" if min(real.size) >= SMALLEST else "image-pca-64")
         self.features: Features = fit_features(name, real.images)
         found = self.features(real.images)
@@ -99,13 +102,10 @@ class RealImages:
         """Distance of each real image to the nearest other one, of another patient where patients are known."""
         from scipy.spatial.distance import cdist
 
-        groups = np.arange(len(self.real)) if self.real.patients is None else _numbered(self.real.patients)
-        if len(np.unique(groups)) < 2:
-            groups = np.arange(len(self.real))
         best = []
         for at in range(0, len(self.flat), 256):
             block = cdist(self.flat[at : at + 256], self.flat)
-            block[groups[at : at + 256, None] == groups[None]] = np.inf
+            block[self._groups[at : at + 256, None] == self._groups[None]] = np.inf
             best.append(block.min(1))
         distances: NDArray[np.float64] = np.concatenate(best)
         kept: NDArray[np.float64] = distances[np.isfinite(distances)]
@@ -119,13 +119,13 @@ class RealImages:
         return self.rules.outlier_factor * float(np.quantile(distances, 0.99))
 
     def nearest(self, images: NDArray[np.float32], items: Sequence[Item]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """(places, distances) of the nearest real image of each, its own source left out."""
+        """(places, distances) of the nearest real image of each; those of its own source's patient are left out."""
         from scipy.spatial.distance import cdist
 
         block = cdist(_flat(images), self.flat)
         for row, item in enumerate(items):
             if item.source is not None:
-                block[row, item.source] = np.inf
+                block[row, self._groups == self._groups[item.source]] = np.inf
         places = block.argmin(1)
         return places, block[np.arange(len(block)), places]
 
