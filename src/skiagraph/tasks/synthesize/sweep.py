@@ -132,7 +132,7 @@ def propose(figures: Sequence[ScaleFigures], budget: float) -> Knee:
     """The largest scale at which, and at all smaller ones, no more labels are lost than the budget."""
     ordered = sorted(figures, key=lambda line: line.scale)
     kept = [1 - line.lost for line in ordered]
-    return find_knee([line.scale for line in ordered], kept, min(budget, 1 - 1e-9))
+    return find_knee([line.scale for line in ordered], kept, min(budget + 1e-9, 1 - 1e-9))
 
 
 def sweep(settings: SweepSettings, on_progress: OnProgress = silent) -> SweepResult:

@@ -60,7 +60,9 @@ def sweep_page(
         summary=f"{len(items)} images, the same at every scale (mode {settings.mode}, preset {settings.preset}).",
         highlights=(
             Highlight(
-                proposed, "proposed scale", f"largest that loses at most {100 * settings.flip_budget:g} % of labels"
+                proposed,
+                "proposed scale",
+                f"largest that loses at most {100 * settings.flip_budget:g} % of labels{used}",
             ),
         ),
         warnings=result.warnings,
