@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from tests.inverse.yardstick import SIZE, covariance
 from torch import Tensor
 
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Prediction
-from skiagraph.diffusion.schedule import DiscreteTable, linear_table
+from skiagraph.diffusion.schedule import Schedule, linear_table
 from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.measurement_score import ScoreCarry, UncoveredWarning
 from skiagraph.inverse.reference import ReferenceCarry, ReferenceMeasurementScore
@@ -48,7 +49,7 @@ class Law:
 class _SharedGaussian:
     """The exact partial denoiser of section 9.1 for rows that share the masks of their sequence."""
 
-    schedule: DiscreteTable
+    schedule: Schedule
     sequences: int
     views: int
 
@@ -87,7 +88,15 @@ class SharedMasks:
 
 
 def law(
-    make_rule: Callable[[Any, Tensor], Any], source: Any, steps: int, *, sequences: int, data: int = 0, views: int = 1
+    make_rule: Callable[[Any, Tensor], Any],
+    source: Any,
+    steps: int,
+    *,
+    sequences: int,
+    data: int = 0,
+    views: int = 1,
+    walk: tuple[Schedule, Tensor] | None = None,
+    start: Tensor | None = None,
 ) -> Law:
     """Walk all levels of the respaced table and return the law of the end state.
 
@@ -98,8 +107,11 @@ def law(
         sequences: K independent mask sequences.
         data: k, size of the measurement.
         views: masks per level.
+        walk: another schedule and its times, the clean one last, in the place of the table's.
+        start: (32, k) linear estimate of the clean state that the walk starts from, with the first level's noise.
     """
-    schedule = linear_table().respaced(f"ddim{steps}")
+    table = linear_table().respaced(f"ddim{steps}")
+    schedule, times = walk or (table, torch.arange(steps - 1, -2, -1, dtype=torch.float64))
     probe = make_rule(source, torch.zeros(1, data, dtype=torch.float64))
     sequential = isinstance(probe, ReferenceMeasurementScore | SequentialMeasurementScore)
     gaussians = views + 1 if sequential else 2 if probe.corrector > 0 else 1
@@ -110,14 +122,16 @@ def law(
     rule = make_rule(SharedMasks(source, sequences, inputs + 1), measurement)
     denoiser = _SharedGaussian(schedule, sequences, 1 if sequential else views)
     spread = torch.zeros(sequences, 2 * SIZE, 2 * SIZE, dtype=torch.float64)
-    spread[:, :SIZE, :SIZE] = torch.eye(SIZE)
+    alpha, sigma = schedule(times[0])
+    spread[:, :SIZE, :SIZE] = torch.eye(SIZE) * (1.0 if walk is None else float(sigma) ** 2)
     response = torch.zeros(sequences, 2 * SIZE, data, dtype=torch.float64)
+    if start is not None:
+        response[:, :SIZE] = float(alpha) * start
     carry = _carry(rule, RecordedNoise(noise), estimate)
-    for level in reversed(range(steps)):
-        t = torch.tensor(float(level), dtype=torch.float64)
+    for t, later in pairwise(times):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UncoveredWarning)
-            x, _, carry = rule(denoiser, state, t, t - 1, EMPTY, RecordedNoise(noise), carry)
+            x, _, carry = rule(denoiser, state, t, later, EMPTY, RecordedNoise(noise), carry)
         out = torch.cat([x, carry.estimate], 1).reshape(sequences, inputs + 1, -1)
         columns = (out[:, 1:] - out[:, :1]).mT
         a, b, c = columns.split([2 * SIZE, data, gaussians * SIZE], -1)
