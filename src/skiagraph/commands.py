@@ -42,6 +42,7 @@ _RECONSTRUCT = f"{_TASKS}.reconstruct"
 _MEASUREMENT = f"{_TASKS}.measurement"
 _RIVALS = f"{_RECONSTRUCT}.rivals"
 _SYNTHESIZE = f"{_TASKS}.synthesize"
+_LEARN = f"{_TASKS}.synthesize.learn"
 COMMANDS = (
     Command(
         "demo",
@@ -72,6 +73,30 @@ COMMANDS = (
         f"{_MEASUREMENT}.train:train_measurement",
         f"{_MEASUREMENT}.train:expectation",
         variant="measurement-score",
+    ),
+    Command(
+        "train",
+        "Train a class-conditional diffusion prior from labelled images.",
+        f"{_LEARN}.settings:ClassPriorSettings",
+        f"{_LEARN}.class_prior:train_class_prior",
+        f"{_LEARN}.class_prior:expectation",
+        variant="class-prior",
+    ),
+    Command(
+        "train",
+        "Train a classifier of noised images, to guide a class-conditional prior with.",
+        f"{_LEARN}.settings:NoisyClassifierSettings",
+        f"{_LEARN}.classifiers:train_noisy_classifier",
+        f"{_LEARN}.classifiers:expectation",
+        variant="noisy-classifier",
+    ),
+    Command(
+        "train",
+        "Train a classifier of clean images: a judge, or a guide through the estimate of x0.",
+        f"{_LEARN}.settings:ClassifierSettings",
+        f"{_LEARN}.classifiers:train_classifier",
+        f"{_LEARN}.classifiers:expectation",
+        variant="classifier",
     ),
     Command(
         "generate",

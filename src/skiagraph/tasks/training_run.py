@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from skiagraph.config import Settings, resolved
-from skiagraph.report import Curve, Highlight, Line, Page, Table, write_page
+from skiagraph.report import Curve, Highlight, Line, Page, PictureRow, Table, write_page
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.outputs import write_text
 from skiagraph.training import TrainingResult
@@ -57,6 +57,9 @@ def leave_training(
     summary: str,
     highlights: Sequence[Highlight] = (),
     warnings: Sequence[str] = (),
+    curves: Sequence[Curve] = (),
+    tables: Sequence[Table] = (),
+    rows: Sequence[PictureRow] = (),
 ) -> Path:
     """Write run.json and report.html into the folder of a finished training run; return the page.
 
@@ -68,24 +71,26 @@ def leave_training(
         summary: what the prior is, in a sentence or two.
         highlights: figures for the head of the page.
         warnings: what a user of the prior must know.
+        curves, tables, rows: further curves, tables and pictures for the page.
     """
     record = {**run_record(), **{name: str(v) if isinstance(v, Path) else v for name, v in result.items()}}
     write_text(folder / "run.json", json.dumps(record, indent=2, default=str))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     points = [(line["images"], line["loss"]) for line in lines if isinstance(line.get("loss"), float)]
     cells = [(name, str(value)) for name, value in resolved(settings).items() if value is not None]
-    curves: tuple[Curve, ...] = ()
+    loss: tuple[Curve, ...] = ()
     if points:
         seen, losses = zip(*points, strict=True)
-        curves = (Curve("Loss", (Line(seen, losses, "mean of an interval"),), "images seen", "loss"),)
+        loss = (Curve("Loss", (Line(seen, losses, "mean of an interval"),), "images seen", "loss"),)
     page = Page(
         title=title,
         provenance="training",
         summary=summary,
         highlights=tuple(highlights),
         warnings=tuple(warnings),
-        curves=curves,
-        tables=(Table("What was run", ("setting", "value"), tuple(cells), folded=True),),
+        curves=(*loss, *curves),
+        rows=tuple(rows),
+        tables=(*tables, Table("What was run", ("setting", "value"), tuple(cells), folded=True),),
         footer=f"skiagraph {record['skiagraph']}, commit {record['commit'] or 'unknown'}",
     )
     return write_page(page, folder / "report.html")

@@ -1,0 +1,110 @@
+"""What the three training commands share: the loop's settings, the run folder, and what is written of the data."""
+
+from __future__ import annotations
+
+import math
+
+from skiagraph.config import dump_yaml, read_yaml, resolved
+from skiagraph.data.labelled_split import ImageSplit
+from skiagraph.data.splits import SIDES
+from skiagraph.errors import InputError
+from skiagraph.tasks.reconstruct.outputs import write_text
+from skiagraph.tasks.synthesize.learn.data import provenance_of
+from skiagraph.tasks.synthesize.learn.settings import LearnSettings
+from skiagraph.training import TrainingSettings, source_commit
+from skiagraph.training.record import DataRecord, EMARecord, NormalisationRecord, SourceRecord, TrainingRecord
+
+__all__ = ["begin_run", "data_record", "loop_settings", "normalisation", "training_record", "warnings_of"]
+
+FREE = {"output", "name", "licence", "images", "threads", "precision", "batch_size", "microbatch", "log_every"}
+FREE |= {"checkpoint_every", "data", "table", "split"}
+LISTED = 1000
+
+
+def loop_settings(settings: LearnSettings) -> TrainingSettings:
+    """What the loop is told; the decay per step becomes a half-life in images."""
+    half_life = settings.batch_size * math.log(0.5) / math.log(settings.ema_decay)
+    return TrainingSettings(
+        images=settings.images,
+        batch_size=settings.batch_size,
+        microbatch=settings.microbatch,
+        seed=settings.seed,
+        learning_rate=settings.learning_rate,
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        clip=settings.clip,
+        precision=settings.precision,
+        threads=settings.threads,
+        ema_lengths=(),
+        ema_half_life=max(1, round(half_life)),
+        log_every=settings.log_every or max(settings.batch_size, settings.images // 100),
+        checkpoint_every=settings.checkpoint_every or max(settings.batch_size, settings.images // 20),
+    )
+
+
+def begin_run(settings: LearnSettings) -> None:
+    """Write config.yaml into the run folder; refuse a folder that holds a run with other settings."""
+    file, wanted = settings.output / "config.yaml", resolved(settings)
+    if file.exists():
+        found = read_yaml(file)
+        differ = sorted(name for name in wanted.keys() & found.keys() - FREE if found[name] != wanted[name])
+        if differ:
+            changes = "; ".join(f"{name}: found {wanted[name]!r}, the run has {found[name]!r}" for name in differ)
+            raise InputError(f"{settings.output}: holds another run ({changes}); use another folder, or its settings")
+    settings.output.mkdir(parents=True, exist_ok=True)
+    write_text(file, dump_yaml(settings))
+
+
+def normalisation(settings: LearnSettings) -> NormalisationRecord:
+    """How intensities became [-1, 1]."""
+    if settings.window is not None:
+        method, numbers = "a stated window to [-1, 1], clipped", {"window": list(settings.window)}
+        return NormalisationRecord(method=method, low=-1, high=1, settings=numbers)
+    return NormalisationRecord(method="the whole range of the bit depth to [-1, 1]", low=-1, high=1)
+
+
+def data_record(settings: LearnSettings, split: ImageSplit) -> DataRecord:
+    """What the network learned from; names of images, groups counted."""
+    found = provenance_of(settings.data)
+    images = split.images
+    source = SourceRecord(
+        name=str(found.get("set", settings.data.name)),
+        package=str(found["archive"]) if "archive" in found else None,
+        licence=str(found.get("licence", settings.licence)),
+        sha256=found.get("sha256"),
+        remark=str(found.get("remark", "")),
+    )
+    sides = {side: sorted(split.split.heads_of(side)) for side in SIDES}
+    shown = {
+        side: names if len(names) <= LISTED else [*names[:3], f"... {len(names)} in all ...", *names[-3:]]
+        for side, names in sides.items()
+    }
+    return DataRecord(
+        provenance=str(found.get("provenance", "labelled images, as their owner states")),
+        fingerprint={"images": len(images), "sha256": images.fingerprint(), "counts": dict(split.counts)},
+        splits=shown,
+        sources=[source],
+    )
+
+
+def training_record(settings: LearnSettings, objective: str, images: int, half_life: int | None) -> TrainingRecord:
+    """The run that made the weights."""
+    return TrainingRecord(
+        objective=objective,
+        images_seen=images,
+        seeds={"run": settings.seed},
+        ema=EMARecord(kind="exponential", length=half_life),
+        commit=source_commit(),
+        settings=settings.model_dump(mode="json", exclude={"output", "data", "table", "split"}),
+        command=f"skiagraph train {getattr(settings, 'task', '')}",
+    )
+
+
+def warnings_of(settings: LearnSettings, split: ImageSplit) -> list[str]:
+    """What a reader must know of the data."""
+    found = []
+    if split.images.patients is None:
+        found.append("No patient identifiers: the split is by image, and one patient's images may stand on two sides.")
+    if settings.augment.flip != "none":
+        found.append(f"Training images were mirrored ({settings.augment.flip}): side is not part of what was learned.")
+    return found
