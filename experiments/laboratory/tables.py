@@ -114,7 +114,8 @@ def default(laboratory: Laboratory) -> Iterator[Table]:
             rows.append(Row(f"sigma^2 <= {depth:g}, from {source}", triple, figures(laboratory.judge(points))))
         tally, real = Tally(), laboratory.sources["real"]
         counted = Counted(laboratory.base, tally)
-        back = laboratory.recode(counted, real, Clip(counted), Quadratic(50), "mirrored", depth)
+        latent = laboratory.encode(counted, real, Quadratic(50), "mirrored", depth)
+        back = laboratory.walk(Clip(counted), latent.x, latent.times)
         far = laboratory.two_stage("real", guided, Quadratic(50), "mirrored", depth)
         ours = (tally.calls, root_mean_square(far - real), root_mean_square(back - real))
         more.append(Row(f"sigma^2 <= {depth:g}", (calls, move, trip), ours))

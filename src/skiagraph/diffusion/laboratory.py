@@ -18,7 +18,7 @@ from skiagraph.diffusion.guidance.clip import Clip
 from skiagraph.diffusion.guidance.energy import Energy
 from skiagraph.diffusion.guidance.measures import Measure, entropy
 from skiagraph.diffusion.guidance.uncertainty import ClassifierTerm
-from skiagraph.diffusion.inversion import InversionMode, invert
+from skiagraph.diffusion.inversion import InversionMode, Latent, invert
 from skiagraph.diffusion.oracle import MixtureDenoiser
 from skiagraph.diffusion.rules import DDIM, Heun
 from skiagraph.diffusion.sampling import final, trajectory
@@ -173,6 +173,10 @@ class Laboratory:
     base: MixtureDenoiser = field(default_factory=lambda: two_classes(linear_table()))
 
     @cached_property
+    def _latents(self) -> dict[tuple[str, Grid, InversionMode, float | None], Latent]:
+        return {}
+
+    @cached_property
     def draws(self) -> Draws:
         """Every random number."""
         return draw(self.count, self.seed)
@@ -211,22 +215,20 @@ class Laboratory:
         return self.judge(self.walk(self.guided(measure, scale, **options), self.draws.one_stage, grid))
 
     def two_stage(
-        self,
-        source: str,
-        denoiser: Any,
-        grid: Grid,
-        mode: InversionMode = "reference",
-        depth: float | None = None,
+        self, source: str, denoiser: Any, grid: Grid, mode: InversionMode = "reference", depth: float | None = None
     ) -> Tensor:
-        """Points of a source, encoded and decoded again by a (guided) denoiser."""
-        return self.recode(self.base, self.sources[source], denoiser, grid, mode, depth)
-
-    def recode(
-        self, base: Any, points: Tensor, denoiser: Any, grid: Grid, mode: InversionMode, depth: float | None = None
-    ) -> Tensor:
-        """Encode with one denoiser, decode with another."""
-        latent = invert(base, points, grid, mode, {"label": self.labels}, depth)
+        """Points of a source, encoded (once for all denoisers) and decoded again by a guided denoiser."""
+        key = (source, grid, mode, depth)
+        if key not in self._latents:
+            self._latents[key] = self.encode(self.base, self.sources[source], grid, mode, depth)
+        latent = self._latents[key]
         return self.walk(denoiser, latent.x, latent.times, Heun() if mode == "heun" else DDIM())
+
+    def encode(
+        self, base: Any, points: Tensor, grid: Grid, mode: InversionMode = "mirrored", depth: float | None = None
+    ) -> Latent:
+        """Encode points under their own labels."""
+        return invert(base, points, grid, mode, {"label": self.labels}, depth)
 
     def judge(self, points: Tensor) -> Judgement:
         """Shares, entropy and density of points."""
@@ -236,5 +238,6 @@ class Laboratory:
         """Error of encoding and decoding samples that were made on the same grid."""
         noise = self.draws.round_trips.get(levels, self.draws.round_trips[250])
         made = self.walk(Clip(self.base), noise, UNIFORM[levels])
-        back = self.recode(self.base, made, Clip(self.base), UNIFORM[levels], mode, 1.0)
+        latent = self.encode(self.base, made, UNIFORM[levels], mode, 1.0)
+        back = self.walk(Clip(self.base), latent.x, latent.times, Heun() if mode == "heun" else DDIM())
         return root_mean_square(back - made)

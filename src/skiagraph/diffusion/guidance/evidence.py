@@ -66,12 +66,12 @@ class Evidence:
 
     @property
     def first(self) -> Tensor:
-        """(B,) the term at the first evaluation."""
+        """(B,) the term at the first evaluation; values at different noise levels do not compare."""
         return self._steps()[0].value
 
     @property
     def last(self) -> Tensor:
-        """(B,) the term at the last evaluation."""
+        """(B,) the term at the last evaluation, before its push."""
         return self._steps()[-1].value
 
     def _steps(self) -> list[GuidanceStep]:
