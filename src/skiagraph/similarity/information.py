@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["paired_information"]
+__all__ = ["entropy_bits", "paired_information"]
 
 _TINY = {torch.float32: 1e-37, torch.float64: 1e-300}  # far below anything that counts; it keeps logarithms finite
 _FAINT = 1e-3  # total weight below which a histogram is scaled before its logarithms are taken, which would cancel
@@ -36,7 +36,7 @@ def paired_information(u: Tensor, v: Tensor, floor: float, normalise: bool, posi
         if faint:
             v = v / (mass + floor)[:, None, :, None]
     joint = torch.bmm(v.flatten(2).transpose(1, 2), u).reshape(pairs, windows, -1)
-    both = _bits(joint, positive)
+    both = entropy_bits(joint, positive)
     if floor and not faint:  # the entropy of P from that of its unscaled sum
         both = both / (mass + floor) + mass / (mass + floor) * torch.log2(mass + floor)
     return _compared(own, other, own + other - both, floor, normalise)
@@ -55,10 +55,10 @@ def _compared(own: Tensor, other: Tensor, information: Tensor, floor: float, nor
 
 def _entropy(weights: Tensor, floor: float) -> Tensor:
     """H in bits of weights / (sum + floor) over the last axis."""
-    return _bits(weights / (weights.sum(-1, keepdim=True) + floor))
+    return entropy_bits(weights / (weights.sum(-1, keepdim=True) + floor))
 
 
-def _bits(shares: Tensor, positive: bool = False) -> Tensor:
+def entropy_bits(shares: Tensor, positive: bool = False) -> Tensor:
     """-sum p log2 p over the last axis, 0 at p = 0 in value and in gradient."""
     tiny = _TINY[shares.dtype]
     if shares.requires_grad:
