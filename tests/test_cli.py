@@ -178,10 +178,10 @@ def test_wrong_file_keys_and_wrong_flag_values_are_input_errors(
     file.write_text("scan: a.h5\nstep: 7\n", encoding="utf-8")
     assert main(["toy", "--config", str(file)]) == 2
     assert "did you mean 'steps'?" in capsys.readouterr().err
-    with pytest.raises(SystemExit) as caught:
-        main(["toy", "--scan", "a", "--stpes", "7"])
-    assert caught.value.code == 2
-    assert "--steps" in capsys.readouterr().err
+    assert main(["toy", "--scan", "a", "--stpes", "7"]) == 2
+    assert "--stpes is no flag of `skiagraph toy`; did you mean '--steps'?" in capsys.readouterr().err
+    assert main(["toy", "--scn", "a"]) == 2  # the missing --scan is not all that is said
+    assert "did you mean '--scan'?" in capsys.readouterr().err
     with pytest.raises(SystemExit) as caught:
         main(["toy"])
     assert caught.value.code == 2
@@ -263,7 +263,26 @@ def test_commands_of_several_variants_name_each() -> None:
 
 
 def test_unknown_command_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["sampels"])
-    assert caught.value.code == 2
-    assert "samples" in capsys.readouterr().err
+    assert main(["sampels"]) == 2
+    assert "there is no command 'sampels'; did you mean 'samples'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["toy", "--scan", "a", "--stpes=7"], "did you mean '--steps'?"),
+        (["toy"], "--scan"),
+        (["toy", "--scan", "a", "--steps", "few"], "invalid literal for int() with base 10: 'few'"),
+        (["ty", "--scan", "a"], "did you mean 'toy'?"),
+    ],
+)
+def test_every_refusal_with_json_is_one_object(
+    toy: Callable[..., None], capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    toy()
+    assert main([*words, "--json"]) == 2
+    shown = json.loads(capsys.readouterr().out)["error"]
+    assert shown["exit_code"] == 2
+    assert shown["kind"] == "InputError"
+    assert told in shown["message"]
+    assert "│" not in shown["message"]

@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import importlib
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, Union
@@ -21,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from skiagraph.commands import COMMANDS, Command
 from skiagraph.config import check_values, describe_errors, did_you_mean, dump_yaml, read_yaml, resolved
 from skiagraph.errors import InputError, SkiagraphError
+from skiagraph.refusals import one_sentence, unknown_command, unknown_flags
 from skiagraph.terminal import CommandResult, print_json, progress, show
 
 __all__ = ["COMMANDS", "Command", "Invocation", "main"]
@@ -87,6 +90,8 @@ def _choose(arguments: Sequence[str]) -> tuple[Command | None, list[str]]:
     at = next((place for place, word in enumerate(words) if not word.startswith("-")), len(words))
     entries = {command.variant or "": command for command in COMMANDS if command.name == "".join(words[at : at + 1])}
     if not entries:
+        if at < len(words) and not {"-h", "--help"} & set(words):
+            raise unknown_command(words[at], dict.fromkeys(command.name for command in COMMANDS))
         return None, words
     first = next(iter(entries.values()))
     named = "".join(words[at + 1 : at + 2])
@@ -135,12 +140,8 @@ def _parse(arguments: Sequence[str]) -> tuple[Command, Invocation[BaseModel]]:
         about = _about(command) if command is chosen else _summary(command)
         option = tyro.conf.subcommand(name, default=start, description=about)
         kinds.append(Annotated[Invocation[model], option])  # type: ignore[valid-type]
-    whole: Any = Union[tuple(kinds)]  # noqa: UP007
-    about = f"Diffusion priors for medical imaging, steered by whatever can be measured.\n\n{EXIT_CODES}"
     try:
-        call: Invocation[BaseModel] = tyro.cli(
-            whole, prog="skiagraph", description=about, args=words, config=(tyro.conf.OmitSubcommandPrefixes,)
-        )
+        call = _asked(Union[tuple(kinds)], words, chosen)  # noqa: UP007
     except ValidationError as error:
         if chosen is None:
             raise
@@ -148,6 +149,30 @@ def _parse(arguments: Sequence[str]) -> tuple[Command, Invocation[BaseModel]]:
     if chosen is None:
         raise InputError("no command was given; see `skiagraph --help`")
     return chosen, call
+
+
+def _asked(whole: Any, words: Sequence[str], chosen: Command | None) -> Invocation[BaseModel]:
+    """Let tyro read the words; unknown flags, and with --json every refusal, become errors like all others."""
+
+    def read() -> Invocation[BaseModel]:
+        about = f"Diffusion priors for medical imaging, steered by whatever can be measured.\n\n{EXIT_CODES}"
+        return tyro.cli(
+            whole, prog="skiagraph", description=about, args=words, config=(tyro.conf.OmitSubcommandPrefixes,)
+        )
+
+    refusal = io.StringIO()
+    try:
+        with redirect_stderr(refusal):
+            return read()
+    except SystemExit as end:
+        if end.code in (None, 0):
+            raise
+    wrong = None if chosen is None else unknown_flags(words, chosen.title, _load(chosen.settings))
+    if wrong is not None:
+        raise wrong
+    if "--json" in words:
+        raise InputError(one_sentence(refusal.getvalue()))
+    return read()  # again, for tyro to say it as wide and coloured as this terminal is
 
 
 def _run(command: Command, call: Invocation[BaseModel]) -> int:
