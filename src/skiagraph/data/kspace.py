@@ -95,24 +95,20 @@ class KSpace:
                 )
         if not self.mask.any():
             raise DataError(f"{self.source}: the mask marks no column as sampled")
-        finite = np.isfinite(self.data).all(axis=(1, 2, 3))
-        if not finite.all():
+        broken = np.asarray(~np.isfinite(self.data).all(axis=(1, 2, 3)))
+        if broken.any():
             raise DataError(
-                f"{self.source}: k-space holds NaN or infinite values in slices {np.flatnonzero(~finite).tolist()}; "
-                "leave these out with `slices` or export the file again"
+                f"{self.source}: k-space holds NaN or infinite values in {_which_slices(broken)}; {_way_out(broken)}"
             )
         present = np.any(self.data != 0, axis=(1, 2))
         empty = ~present.any(axis=1)
         if empty.any():
+            raise DataError(f"{self.source}: k-space is all zero in {_which_slices(empty)}; {_way_out(empty)}")
+        silent = self.mask & ~present.all(axis=0)
+        if silent.any():
             raise DataError(
-                f"{self.source}: k-space is all zero in {int(empty.sum())} of {empty.size} slices "
-                f"({np.flatnonzero(empty).tolist()}); leave these out with `slices` or export the file again"
-            )
-        broken = self.mask & ~present.all(axis=0)
-        if broken.any():
-            raise DataError(
-                f"{self.source}: the mask marks {int(self.mask.sum())} columns as sampled, but {int(broken.sum())} of "
-                f"them hold no signal (the first: {np.flatnonzero(broken)[:8].tolist()}); mask and k-space don't match"
+                f"{self.source}: the mask marks {int(self.mask.sum())} columns as sampled, but {int(silent.sum())} of "
+                f"them hold no signal (the first: {np.flatnonzero(silent)[:8].tolist()}); mask and k-space don't match"
             )
 
     def __len__(self) -> int:
@@ -150,6 +146,19 @@ class KSpace:
         return replace(self, data=self.data * wanted.astype(np.float32), mask=wanted)
 
 
+def _which_slices(wrong: NDArray[np.bool_]) -> str:
+    """Name the marked slices."""
+    if wrong.all():
+        return f"all {wrong.size} slices that were read" if wrong.size > 1 else "the one slice that was read"
+    return f"{int(wrong.sum())} of {wrong.size} slices ({np.flatnonzero(wrong).tolist()})"
+
+
+def _way_out(wrong: NDArray[np.bool_]) -> str:
+    if wrong.all():
+        return "export the file again, or choose others with `slices` if it holds more"
+    return "leave these out with `slices` or export the file again"
+
+
 def calibration_columns(mask: NDArray[Any], *, least: int = LEAST_CALIBRATION) -> int:
     """Return how many columns around the centre W // 2 are sampled without a gap, as a symmetric count.
 
@@ -166,9 +175,10 @@ def calibration_columns(mask: NDArray[Any], *, least: int = LEAST_CALIBRATION) -
         after += 1
     count = min(2 * min(before, after) + (1 if before < after else 0), sampled.size)
     if count < least:
+        found = f"{count} calibration {'line' if count == 1 else 'lines'}"
         raise DataError(
-            f"the mask has {count} calibration lines without a gap around the centre column {centre}; at least {least} "
-            "are needed to estimate coil maps. Scan with calibration lines, or give coil maps"
+            f"the mask has {found} without a gap around the centre column {centre}; at least {least} are needed to "
+            "estimate coil maps. Scan with calibration lines, or give coil maps"
         )
     return count
 

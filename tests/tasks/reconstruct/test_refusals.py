@@ -93,7 +93,7 @@ def _no_centre(source: Path, target: Path) -> None:
 BAD_FILES: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "no k-space": (_edit(_without_kspace), "'kspace'"),
     "no header": (_edit(_without_header), "'ismrmrd_header'"),
-    "NaN": (_edit(_not_a_number), "NaN or infinite values in slices [1]"),
+    "NaN": (_edit(_not_a_number), "NaN or infinite values in 1 of 3 slices ([1]); leave these out"),
     "all zero": (_edit(_all_zero), "all zero"),
     "mask of another size": (_edit(_short_mask), "'mask' has shape (31,)"),
     "truncated": (_truncated, "truncated or damaged"),
