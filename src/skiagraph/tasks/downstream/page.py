@@ -70,8 +70,8 @@ def _main_table(main: Scored, settings: DownstreamSettings) -> Table:
     networks = len({network for network, _ in main.runs})
     note = (
         f"Means over {len(main.runs)} runs ({networks} networks) of {settings.training.steps} steps each, in brackets "
-        f"95 % intervals of a bootstrap over test images, networks and seeds ({settings.resamples} draws, the same for "
-        "all arms: differences are paired). ECE and Brier: lower is better."
+        f"95 % intervals of a bootstrap over test {settings.draw.replace('-', ' ')}, networks and seeds "
+        f"({settings.resamples} draws, the same for all arms: differences are paired). ECE and Brier: lower is better."
     )
     return Table(f"Trained {settings.training.steps} steps on ...", tuple(heads), tuple(rows), note=note)
 

@@ -112,6 +112,11 @@ class DownstreamSettings(Settings):
     channels: Literal[1, 3] | None = Field(None, description="Image channels; default: as found.")
     window: tuple[float, float] | None = Field(None, description="Intensities that become -1 and 1, for real images.")
     resamples: int = Field(1000, ge=100, description="Bootstrap samples of every interval.")
+    draw: Literal["patients", "patients-by-class", "images"] = Field(
+        "patients",
+        description="What a bootstrap draws: whole patients; a patient's images of one class together, where few "
+        "patients show few classes each; or single images, as if all were independent.",
+    )
     seed: int = Field(0, ge=0, description="Seed of everything.")
     minutes: float | None = Field(None, gt=0, description="Start no training after so long; what is there is scored.")
     shard: tuple[int, int] | None = Field(

@@ -147,14 +147,22 @@ class Study:
         if not found:
             return None
         test, runs = self.sets.test, tuple(found)
-        draws = draw_study(
-            test.labels, runs, groups=test.patients, resamples=self.settings.resamples, seed=self.settings.seed
-        )
+        resamples, seed = self.settings.resamples, self.settings.seed
+        draws = draw_study(test.labels, runs, groups=self._groups(), resamples=resamples, seed=seed)
         scores = {
             arm: score_arm(np.stack([rows[number] for rows in found.values()]), test.labels, draws)
             for number, arm in enumerate(arms)
         }
         return Scored(scores, runs, len(networks) * seeds)
+
+    def _groups(self) -> list[tuple[str, int]] | tuple[str, ...] | None:
+        """Test images that are drawn together."""
+        test = self.sets.test
+        if test.patients is None or self.settings.draw == "images":
+            return None
+        if self.settings.draw == "patients":
+            return test.patients
+        return list(zip(test.patients, test.labels.tolist(), strict=True))
 
     def main(self) -> Scored | None:
         """The arms at the main ratio, on all networks and seeds."""

@@ -1,0 +1,173 @@
+"""Writes RESULTS.md, figures.json and the pictures of the study from what its steps left."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skiagraph.data.labelled import read_labelled
+from skiagraph.tasks.provenance import run_record
+
+__all__ = ["collect"]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file's content; empty where it is not there yet."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join(["---"] * len(heads)) + " |"]
+    return [*lines, *["| " + " | ".join(row) + " |" for row in rows], ""]
+
+
+def manifest(folder: Path) -> list[dict[str, str]]:
+    """Rows of a synthetic set's manifest."""
+    path = folder / "manifest.csv"
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def mean_of(rows: Sequence[dict[str, str]], column: str) -> str:
+    """Mean of a column where it is a number."""
+    values = [float(row[column]) for row in rows if row.get(column) not in (None, "", "nan")]
+    return f"{np.mean(values):.3f}" if values else "–"
+
+
+def synthesised(root: Path, names: Sequence[str]) -> list[str]:
+    """What was drawn, kept and rejected."""
+    rows = []
+    for name in names:
+        folder = root / "synthetic" / name
+        note, images = read(folder / "command.json"), manifest(folder)
+        if not images:
+            continue
+        kept = [row for row in images if row["kept"].lower() in ("1", "true", "yes")]
+        words = list(note.get("words", []))
+        how = (
+            " ".join(words[words.index("--per-class") + 2 : words.index("--threads")]) if "--per-class" in words else ""
+        )
+        first = sum(row["judge_rank"] == "1" for row in kept) / max(1, len(kept))
+        figures = (mean_of(kept, "judge_entropy"), f"{first:.3f}", mean_of(kept, "log_odds_after"))
+        calls = mean_of(images, "network_calls")
+        rows.append(
+            (name, f"`{how}`", f"{len(images)}", f"{len(kept)}", *figures, calls, f"{note.get('seconds', '–')}")
+        )
+    heads = (
+        "set",
+        "options",
+        "drawn",
+        "kept",
+        "judge's entropy",
+        "judge agrees",
+        "guide's log-odds",
+        "calls",
+        "seconds",
+    )
+    return ["## Synthetic sets", "", *table(heads, rows)] if rows else []
+
+
+def audited(root: Path, names: Sequence[str]) -> list[str]:
+    """Copies in every set."""
+    rows = []
+    for name in names:
+        found = read(root / "audit" / name / "audit.json")
+        for space in found.get("spaces", []):
+            low, high = space["near_copy_rate_95_percent_wilson"]
+            area, near, far = space["membership_auroc"], *space["membership_auroc_95_percent"]
+            rows.append(
+                (
+                    *(name, "passed" if found["passed"] else "failed", space["space"], f"{space['copies']}"),
+                    *(f"{space['near_copy_rate']:.3f} [{low:.3f}, {high:.3f}]", f"{space['expected_rate']:g}"),
+                    *(f"{space['probability_closer_than_unseen']:.3f}", f"{area:.3f} [{near:.3f}, {far:.3f}]"),
+                    f"{space['duplicate_rate']:.3f}",
+                )
+            )
+    heads = ("set", "audit", "compared in", "copies", "near-copies", "expected", "nearer than unseen", "membership")
+    return ["## Memorisation audit", "", *table((*heads, "duplicates"), rows)] if rows else []
+
+
+def trained(root: Path) -> list[str]:
+    """The networks behind the sets."""
+    rows = []
+    for name, record in (
+        ("prior", "prior.json"),
+        ("noisy-classifier", "classifier.json"),
+        ("judge", "classifier.json"),
+    ):
+        found = read(root / name / record)
+        if found:
+            figures = ", ".join(f"{key}: {_plain(value)}" for key, value in found.get("figures", {}).items())
+            rows.append((name, f"{found.get('training', {}).get('images_seen', '–')}", figures or "–"))
+    return ["## Networks", "", *table(("network", "images seen", "figures in its record"), rows)] if rows else []
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def draw(root: Path, names: Sequence[str], path: Path) -> None:
+    """The first image of every class, of the real crops and of every set; nothing chosen."""
+    from matplotlib.figure import Figure
+
+    parts = {"real": root / "crops", **{name: root / "synthetic" / name for name in names}}
+    sets = {name: read_labelled(place, least=0, duplicates="allow") for name, place in parts.items()}
+    classes = sets["real"].classes
+    figure = Figure(figsize=(1.0 * len(classes), 1.15 * len(sets)), layout="constrained", facecolor="white")
+    grid = figure.subplots(len(sets), len(classes), squeeze=False)
+    for row, (name, images) in zip(grid, sets.items(), strict=True):
+        for axes, label in zip(row, classes, strict=True):
+            axes.axis("off")
+            places = [k for k, at in enumerate(images.labels) if images.classes[at] == label]
+            if places:
+                axes.imshow(images.images[places[0], 0], cmap="gray", vmin=-1, vmax=1)
+            axes.set_title(f"{name}\n{label}" if label == classes[0] else label, fontsize=6)
+    figure.suptitle("First row measured (one patient's CT), all others synthetic; the first of each class", fontsize=7)
+    figure.savefig(path, dpi=90)
+
+
+def collect(root: Path, target: Path, suffix: str, about: str) -> None:
+    """Write everything from the steps that are done.
+
+    Args:
+        root: folder of the runs.
+        target: where RESULTS.md, figures.json and the pictures go.
+        suffix: of their names, for the second set.
+        about: what the study is, of which the last paragraph stands on top.
+    """
+    names = [place.name for place in sorted((root / "synthetic").glob("*")) if (place / "command.json").exists()]
+    order = ("unguided", "classifier", "cfg", "uncertainty", "hardened")
+    names = [*(name for name in order if name in names), *(name for name in names if name not in order)]
+    record, provenance = run_record(), read(root / "crops" / "provenance.json")
+    results, run = read(root / "downstream" / "results.json"), read(root / "downstream" / "run.json")
+    said = about.strip().split("\n\n")[-1].replace("\n", " ")
+    lines = ["# Synthetic organ crops: do they help?", "", said, ""]
+    lines += [
+        f"{provenance.get('set', '')}. Licence: {provenance.get('licence', '')}. Measured on torch {record['torch']},"
+    ]
+    lines += [f"{record['device']}, one thread.", ""]
+    if results:
+        counts = {key: sum(run[key].values()) for key in ("real", "test") if key in run}
+        lines += [f"{counts.get('real')} training crops, {counts.get('test')} test crops.", ""]
+        lines += [f"- {warning}" for warning in results["warnings"]]
+        lines += ["", "## Classifiers", "", (root / "downstream" / "tables.md").read_text(), ""]
+    lines += [*synthesised(root, names), *audited(root, names), *trained(root)]
+    if names:
+        draw(root, names, target / f"sets{suffix}.png")
+        lines += [f"![sets](sets{suffix}.png)", ""]
+    findings = target / f"findings{suffix}.md"
+    if findings.exists():
+        lines[4:4] = [findings.read_text(), ""]
+    audits = {name: read(root / "audit" / name / "audit.json").get("spaces") for name in names}
+    figures = {"downstream": results, "audit": audits, "run": record, "provenance": provenance}
+    target.mkdir(parents=True, exist_ok=True)
+    (target / f"figures{suffix}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (target / f"RESULTS{suffix}.md").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,195 @@
+"""Do synthetic organ crops make classifiers better? Unguided, guided, hardened; with the controls that cost nothing.
+
+    OMP_NUM_THREADS=1 python experiments/synthesize-organs/run.py
+
+does everything, on one free core in about four hours; a step whose result is there is skipped, one that was stopped
+goes on.
+
+    --quick                the same steps at the smallest size, in a few minutes, into runs/organs-quick
+    --set trunk-wall       the second set: ten parts of the wall of the same trunk, into runs/trunk-wall
+    --only downstream      some of the steps: data, train, synthesize, audit, downstream, collect
+    --minutes 40           start no classifier's training after so long; what is there is scored
+    --shard 0 2            share the classifiers' trainings of one folder between processes
+
+Crops of 28 x 28 pixels of one patient's CT, split by slab of 11 mm, neighbouring slices left out. The generator, the
+classifier that guides, the judge, and every classifier that is judged here learn from the same training crops; the test
+crops are seen by none of them. One patient: intervals are over slabs and classes of this patient, networks and seeds,
+and say nothing about others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from collect import collect
+
+from skiagraph.cli import main as program
+from skiagraph.data.labelled import read_labelled
+from skiagraph.data.labelled_split import split_images, write_image_split
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path("experiments/synthesize-organs")
+PRESETS = Path("src/skiagraph/presets/synthesize")
+KINDS = ("data", "train", "synthesize", "audit", "downstream", "collect")
+NETWORKS = ("lenet", "alexnet", "vgg-11", "resnet-10", "resnet-18", "densenet", "efficientnet-b0", "senet")
+NETWORKS = (*NETWORKS, "se-resnet", "vit")
+ARMS: dict[str, tuple[str, ...]] = {
+    "unguided": ("--guide.measure", "none"),
+    "classifier": ("--guide.measure", "log_prob", "--guide.scale", "2"),
+    "cfg": ("--guide.measure", "none", "--cfg", "1"),
+    "uncertainty": ("--guide.measure", "log_odds_target"),
+    "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target"),
+}
+GUIDED = ("classifier", "uncertainty", "hardened")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What differs between the study, its second set and its trial."""
+
+    folder: Path
+    crops: str = "organs"
+    per_class: int = 55
+    levels: tuple[str, ...] = ()
+    train: tuple[str, ...] = ()
+    networks: tuple[str, ...] = NETWORKS
+    seeds: int = 5
+    steps: int = 300
+    ratio: float = 1.0
+    sweep: tuple[float, ...] = (0.25, 0.5)
+    resamples: int = 2000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, the folder it leaves, and the file there that says it is done."""
+
+    kind: str
+    folder: Path
+    words: tuple[str, ...]
+    done: str = "command.json"
+    may_fail: bool = False
+
+
+def quick() -> Size:
+    """The smallest size that passes through every line."""
+    small = ("--images", "64", "--warmup", "0", "--batch-size", "8")
+    walk = ("--walk.levels", "6", "--flip-budget", "1", "--filter.no-on")
+    return Size(*(Path("runs/organs-quick"), "organs", 4, walk, small, ("lenet", "alexnet"), 2, 5, 0.05, (0.02,), 100))
+
+
+def trainings(size: Size) -> Iterator[Step]:
+    """The prior, the classifier that guides, the judge; a folder that holds one already is left alone."""
+    for name, variant, record in (
+        ("prior", "class-prior", "prior.json"),
+        ("noisy-classifier", "noisy-classifier", "classifier.json"),
+        ("judge", "classifier", "classifier.json"),
+    ):
+        config, folder = PRESETS / f"organs-{name}.yaml", size.folder / name
+        words = ["train", variant, "--config", str(config), "--data", str(size.folder / "crops")]
+        words += ["--split", str(size.folder / "split.json"), "--name", f"{size.crops}-{name}", "--output", str(folder)]
+        yield Step("train", folder, (*words, *size.train), record)
+
+
+def syntheses(size: Size) -> Iterator[Step]:
+    """The synthetic sets, the same number of images of every class in each."""
+    for name, guide in ARMS.items():
+        folder = size.folder / "synthetic" / name
+        words = ["synthesize", "--prior", str(size.folder / "prior"), "--judge", str(size.folder / "judge")]
+        words += ["--classifier", str(size.folder / "noisy-classifier")] if name in GUIDED else []
+        words += ["--real", str(size.folder / "crops"), "--real-data.split", str(size.folder / "split.json")]
+        words += ["--per-class", str(size.per_class), *guide, *size.levels, "--threads", "1", "--output", str(folder)]
+        yield Step("synthesize", folder, tuple(words), may_fail=True)
+
+
+def audits(size: Size) -> Iterator[Step]:
+    """Every set against the crops that its prior learned from, beside the test crops."""
+    for name in ARMS:
+        folder, crops = size.folder / "audit" / name, str(size.folder / "crops")
+        words = ["audit", "--synthetic", str(size.folder / "synthetic" / name), "--training", crops]
+        words += ["--held-out", crops, "--threads", "1", "--output", str(folder)]
+        yield Step("audit", folder, tuple(words), may_fail=True)
+
+
+def downstream(size: Size, minutes: float | None, shard: Sequence[int] | None) -> Step:
+    """The classifiers; arms whose set is not there yet are left out, and join when it is."""
+    folder = size.folder / "downstream"
+    words = ["evaluate", "downstream", "--real", str(size.folder / "crops")]
+    words += ["--split", str(size.folder / "split.json"), "--rule", "log_odds_target", "--ratio", str(size.ratio)]
+    ready = [name for name in ARMS if (size.folder / "synthetic" / name / "command.json").exists()]
+    words += ["--synthetic", *(word for name in ready for word in (name, str(size.folder / "synthetic" / name)))]
+    words = words if ready else words[:-1]
+    words += ["--networks", *size.networks, "--seeds", str(size.seeds), "--training.steps", str(size.steps)]
+    if len(ready) == len(ARMS) and size.sweep:
+        words += ["--sweep.ratios", *map(str, size.sweep), "--sweep.networks", *size.networks[:2]]
+    words += ["--draw", "patients-by-class", "--resamples", str(size.resamples)]
+    words += ["--minutes", str(minutes)] if minutes is not None else []
+    words += ["--shard", *map(str, shard)] if shard is not None else []
+    return Step("downstream", folder, (*words, "--threads", "1", "--output", str(folder)), done="")
+
+
+def perform(step: Step) -> None:
+    """Run a step unless its result is there; its time and exit code stand in command.json."""
+    note = step.folder / "command.json"
+    if step.done and (step.folder / step.done).exists():
+        print(f"there already: {step.folder}", flush=True)
+        return
+    print(f"skiagraph {' '.join(step.words)}", flush=True)
+    cpu, started = time.process_time(), time.perf_counter()
+    code = program(step.words)
+    if code not in ((0, 5) if step.may_fail else (0,)):
+        sys.exit(f"stopped at {step.folder} (exit code {code}); the same call goes on from here")
+    spent = {"seconds": round(time.perf_counter() - started, 1), "cpu_seconds": round(time.process_time() - cpu, 1)}
+    note.write_text(json.dumps({"words": list(step.words), "exit_code": code, **spent}, indent=1) + "\n")
+
+
+def prepare(size: Size) -> None:
+    """The crops, and one split for everything that is trained on them."""
+    crops = size.folder / "crops"
+    if not (crops / "labels.csv").exists():
+        words = ("samples", "organ-crops", "--crops", size.crops, "--output", str(crops), "--yes")
+        if program(words) != 0:
+            sys.exit("stopped: the crops could not be cut")
+    split = size.folder / "split.json"
+    if (size.folder / "prior" / "split.json").exists() and not split.exists():
+        split.write_text((size.folder / "prior" / "split.json").read_text())
+    if not split.exists():
+        write_image_split(split, split_images(read_labelled(crops), validation=0.15))
+
+
+def main() -> None:
+    """Everything that is not there yet, and the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--set", choices=("organs", "trunk-wall"), default="organs")
+    parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--shard", type=int, nargs=2)
+    parser.add_argument("--folder", type=Path, help="of the runs; default runs/organs")
+    chosen = parser.parse_args()
+    os.chdir(ROOT)
+    plain = Size(Path(f"runs/{chosen.set}"), chosen.set)
+    size = quick() if chosen.quick else plain
+    if chosen.folder is not None:
+        size = Size(**{**vars(size), "folder": chosen.folder})
+    if "data" in chosen.only:
+        prepare(size)
+    for step in (*trainings(size), *syntheses(size), *audits(size)):
+        if step.kind in chosen.only:
+            perform(step)
+    if "downstream" in chosen.only:
+        perform(downstream(size, chosen.minutes, chosen.shard))
+    if "collect" in chosen.only:
+        name = "" if chosen.set == "organs" else f"-{chosen.set}"
+        collect(size.folder, size.folder if chosen.quick else HERE, name, __doc__ or "")
+
+
+if __name__ == "__main__":
+    main()
