@@ -43,6 +43,7 @@ def draw(chosen: Kit | None = None, items: list[Item] = ITEMS, channels: int = 1
         ({"mode": "two-stage"}, 73, 24),
         ({"mode": "two-stage", "first_scale": 10.0}, 109, 79),
         ({"mode": "harden", "walk": {"inversion": "heun"}}, 118, 59),
+        ({"mode": "harden", "walk": {"inversion": "noised"}}, 30, 30),
         ({"mode": "noise", "cfg": 1.0}, 98, 49),
         ({"mode": "noise", "guide": {"window": (0.0, 0.5)}}, 49, 24),
         ({"mode": "noise", "guide": {"every": 5}}, 49, 10),
@@ -106,6 +107,61 @@ def test_volumes_are_drawn_as_pictures_are() -> None:
         values: dict[str, Any] = {"mode": "two-stage", "walk": {"levels": 20}, "guide": {"trust": 1.0, "scale": scale}}
         drawn = Recipe(solid, settings(Path("out"), **values)).draw(ITEMS)
         assert torch.allclose(drawn.images.reshape(-1, 1, 4, 4), draw(**values).images, atol=1e-5)
+
+
+def test_the_reference_preset_is_the_published_formulas() -> None:
+    """Written out: eps' = eps - sigma g with g the gradient of the entropy, inversion offset by a level."""
+    exact, scale, levels = mixture(), 1.5, TABLE.respaced("ddim25").indices
+    abar = [TABLE.alpha_bar[level] for level in levels] + [0.0]
+    label = torch.tensor([item.label for item in ITEMS])
+
+    def noise(x: Tensor, i: int) -> Tensor:
+        found = exact(x, torch.tensor(float(levels[i])), {"label": label}).x0
+        return (x - abar[i] ** 0.5 * found) / (1 - abar[i]) ** 0.5
+
+    x = sources().double()
+    for i in range(25):
+        eps = noise(x, i)
+        clean = (x - (1 - abar[i]) ** 0.5 * eps) / abar[i] ** 0.5
+        x = abar[i + 1] ** 0.5 * clean + (1 - abar[i + 1]) ** 0.5 * eps
+    for i in reversed(range(25)):
+        clean = ((x - (1 - abar[i]) ** 0.5 * noise(x, i)) / abar[i] ** 0.5).clamp(-1, 1)
+        eps = (x - abar[i] ** 0.5 * clean) / (1 - abar[i]) ** 0.5
+        state = x.clone().requires_grad_()
+        log_p = torch.log_softmax(exact.logits(state, torch.tensor(float(levels[i]))), 1)
+        (gradient,) = torch.autograd.grad(-(log_p.exp() * log_p).sum(), state)
+        eps = eps - (1 - abar[i]) ** 0.5 * scale * gradient
+        clean = (x - (1 - abar[i]) ** 0.5 * eps) / abar[i] ** 0.5
+        x = clean if i == 0 else abar[i - 1] ** 0.5 * clean + (1 - abar[i - 1]) ** 0.5 * eps
+    drawn = draw(mode="harden", preset="reference", guide={"scale": scale}, walk={"levels": 25})
+    unguided = draw(mode="harden", preset="reference", guide={"scale": 0.0}, walk={"levels": 25})
+    assert float((drawn.images - x).abs().max()) < 1e-4
+    assert float((unguided.images - x).abs().max()) > 1e-2
+
+
+def test_fresh_noise_makes_different_images_of_one_source() -> None:
+    again = [replace(ITEMS[0], number=k, seed=k) for k in range(3)]
+    drawn = draw(items=again, mode="harden", walk={"inversion": "noised"}, guide={"scale": 0.0}).images
+    assert float((drawn[0] - drawn[1]).abs().max()) > 0.1
+    assert torch.equal(
+        draw(items=again[1:2], mode="harden", walk={"inversion": "noised"}, guide={"scale": 0.0}).images[0], drawn[1]
+    )
+
+
+def test_a_measure_of_ones_own_takes_the_place_of_a_name() -> None:
+    chosen = settings(Path("out"), mode="harden", real=Path("real"))
+    own = Recipe(kit(), chosen, own=lambda logits, labels: -(logits.diff(dim=1)[:, 0].abs() - 3).abs()).draw(
+        ITEMS, sources()
+    )
+    odds = mixture().logits(own.images.double(), torch.tensor(0.0)).diff(dim=1).abs()
+    assert float((odds - 3).abs().max()) < 1.5
+
+
+def test_pushed_estimates_may_be_bounded_again() -> None:
+    strong: dict[str, Any] = {"guide": {"trust": 1.0, "scale": 5.0, "measure": "energy"}}
+    free = draw(**strong)
+    for bound in ({"reclip": True}, {"threshold": 1.0}):
+        assert float(draw(walk=bound, **strong).images.abs().max()) <= 1 + 1e-6 < float(free.images.abs().max())
 
 
 def test_twins_start_from_the_same_noise_and_change_nothing() -> None:

@@ -9,7 +9,7 @@ __all__ = ["GridName", "Inversion", "Measure", "Mode", "PresetName", "Through"]
 Mode = Literal["noise", "two-stage", "harden"]
 PresetName = Literal["default", "reference"]
 GridName = Literal["quadratic", "uniform"]
-Inversion = Literal["mirrored", "heun", "reference"]
+Inversion = Literal["mirrored", "heun", "reference", "noised"]
 Through = Literal["state", "x0", "network"]
 Measure = Literal[
     "none",

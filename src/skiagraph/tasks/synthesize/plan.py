@@ -74,8 +74,8 @@ class Plan:
                 if self.wanted[label] > len(self.sources[label]) - self.first:
                     raise InputError(
                         f"{self.wanted[label]} images of {name!r} are wanted, but only {len(self.sources[label])} real "
-                        "images lead to it, and each gives one image. Ask for fewer, set walk.eta above 0, or draw "
-                        "from noise (mode two-stage)"
+                        "images lead to it, and each gives one image. Ask for fewer, set walk.eta above 0 or "
+                        "walk.inversion to noised, or draw from noise (mode two-stage)"
                     )
 
     def target(self, label: int) -> int:

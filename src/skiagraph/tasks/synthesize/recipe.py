@@ -21,6 +21,7 @@ from skiagraph.diffusion.guidance import (
     ClassifierTerm,
     Clip,
     Counted,
+    DynamicThreshold,
     Energy,
     Every,
     Evidence,
@@ -48,14 +49,15 @@ class Recipe:
     Args:
         kit: what is loaded.
         settings: filled settings.
+        own: a measure of the caller's own, (logits, labels) -> (B,), in place of that of the settings.
 
     Raises InputError at once for levels the prior was not trained at, a measure without a classifier, and the like.
     """
 
-    def __init__(self, kit: Kit, settings: SynthesizeSettings) -> None:
+    def __init__(self, kit: Kit, settings: SynthesizeSettings, own: Measure | None = None) -> None:
         self.kit, self.settings = kit, settings
         walk, guide = settings.walk, settings.guide
-        self.measure = chosen_measure(settings)
+        self.measure = own or chosen_measure(settings)
         self.scale = float(guide.scale or 0.0) if self.measure is not None else 0.0
         if self.measure is not None and not kit.guides:
             raise InputError(
@@ -81,6 +83,8 @@ class Recipe:
             return self.times[:0], self.times
         mode = walk.inversion or "mirrored"
         try:
+            if mode == "noised":
+                return self.times[:0], inversion_times(self.kit.table, self.times, "mirrored", walk.depth)[1]
             return inversion_times(self.kit.table, self.times, mode, walk.depth)
         except ValueError as error:
             raise InputError(f"walk.depth: {error}") from None
@@ -115,7 +119,7 @@ class Recipe:
         network, classifier = second * down, self._guided(heun) if self.pushes else 0
         if self.settings.mode == "two-stage":
             network += twice * self._evaluations(self.times, heun)
-        if self.settings.mode == "harden" or self.settings.walk.handover not in (None, "latent"):
+        if self.inverts and len(self.up):
             network += second * self._evaluations(self.up, heun)
         if self.settings.first_scale > 0:
             classifier += len(self.times) - 1
@@ -124,8 +128,12 @@ class Recipe:
     def steps(self) -> tuple[int, int, int]:
         """Steps of the first stage, of the inversion and of the way down."""
         first = len(self.times) - 1 if self.settings.mode == "two-stage" else 0
-        inverts = self.settings.mode == "harden" or self.settings.walk.handover in ("image", "8-bit")
-        return first, len(self.up) - 1 if inverts else 0, len(self.down) - 1
+        return first, max(len(self.up) - 1, 0) if self.inverts else 0, len(self.down) - 1
+
+    @property
+    def inverts(self) -> bool:
+        """Whether images are led up to noise before they are pushed."""
+        return self.settings.mode == "harden" or self.settings.walk.handover in ("image", "8-bit")
 
     @staticmethod
     def _evaluations(times: Tensor, heun: bool) -> int:
@@ -179,6 +187,8 @@ class Recipe:
             until=math.inf if guide.stop_at is None else guide.stop_at,
             observe=evidence,
         )
+        if self.settings.walk.threshold is not None:
+            return DynamicThreshold(outer, self.settings.walk.threshold)
         return Clip(outer) if self.settings.walk.reclip else outer
 
     def draw(self, items: Sequence[Item], sources: Tensor | None = None, on_step: OnStep | None = None) -> Drawn:

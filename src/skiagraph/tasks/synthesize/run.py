@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from skiagraph.data.labelled import LabelledImages
+from skiagraph.diffusion.guidance import Measure
 from skiagraph.errors import InputError
 from skiagraph.report import write_page
 from skiagraph.tasks.progress import OnProgress, silent
@@ -117,7 +118,7 @@ def make_plan(settings: SynthesizeSettings, kit: Kit, real: LabelledImages | Non
     )
     return Plan(
         *(kit.classes, wanted, settings.seed, settings.first, settings.filter.attempts, sources),
-        repeat=bool(settings.walk.eta),
+        repeat=bool(settings.walk.eta) or settings.walk.inversion == "noised",
         twins=settings.twins if settings.mode == "noise" and recipe.pushes else 0,
     )
 
@@ -133,7 +134,11 @@ def synthesize(settings: SynthesizeSettings, on_progress: OnProgress = silent) -
 
 
 def synthesize_with(
-    kit: Kit, settings: SynthesizeSettings, real: LabelledImages | None, on_progress: OnProgress = silent
+    kit: Kit,
+    settings: SynthesizeSettings,
+    real: LabelledImages | None,
+    on_progress: OnProgress = silent,
+    own: Measure | None = None,
 ) -> SynthesizeResult:
     """As `synthesize`, with networks that are loaded, or are none (an oracle).
 
@@ -142,9 +147,10 @@ def synthesize_with(
         settings: filled settings.
         real: labelled real images in the kit's order of classes, or None.
         on_progress: told of images done.
+        own: a measure of the caller's own, (logits (B, K), labels (B,)) -> (B,), in place of that of the settings.
     """
     started = time.perf_counter()
-    recipe = Recipe(kit, settings)
+    recipe = Recipe(kit, settings, own)
     plan = make_plan(settings, kit, real, recipe)
     distances = None if real is None else RealImages(real, settings.filter)
     folder = RunFolder(settings.output, settings, kit, None if real is None else real.fingerprint())

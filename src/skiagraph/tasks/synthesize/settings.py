@@ -64,11 +64,16 @@ class WalkSettings(Settings):
         None, gt=0, le=1, description="Harden: sigma^2 down to which an image is noised by inversion. Preset."
     )
     inversion: Inversion | None = Field(
-        None, description="Harden: mirrored levels, second order (twice the calls), or as released. Preset."
+        None,
+        description="Harden: invert on mirrored levels, to second order (twice the calls), or as released; or add fresh"
+        " noise (an edit: not the same anatomy). Preset.",
     )
     eta: float | None = Field(None, ge=0, le=1, description="Share of fresh noise of each step down. Preset: 0.")
     clip: bool | None = Field(None, description="Keep estimates in [-1, 1] before the push. Preset: yes.")
     reclip: bool | None = Field(None, description="Clip after the push as well. Preset: no.")
+    threshold: float | None = Field(
+        None, gt=0, le=1, description="After the push, scale estimates to this quantile of their pixels; default: no."
+    )
     handover: Literal["latent", "image", "8-bit"] | None = Field(
         None,
         description="Two-stage: harden from the first stage's own noisy state (no inversion), from its image in "
@@ -198,6 +203,8 @@ class SynthesizeSettings(Settings):
             problems.append("walk.handover has an effect with mode two-stage only; leave it out")
         if self.walk.handover == "latent" and self.first_scale > 0:
             problems.append("walk.handover 'latent' needs an unguided first stage (first_scale 0); take 'image'")
+        if self.walk.reclip and self.walk.threshold is not None:
+            problems.append("walk.reclip and walk.threshold both bound the pushed estimate; give one")
         for name in ("depth", "inversion"):
             if getattr(self.walk, name) is not None and self.mode == "noise":
                 problems.append(f"walk.{name} has no effect with mode noise; leave it out")

@@ -62,7 +62,7 @@ def sweep_page(
             Highlight(
                 proposed,
                 "proposed scale",
-                f"largest that loses at most {100 * settings.flip_budget:g} % of labels{used}",
+                f"loses at most {100 * settings.flip_budget:g} % of labels{used}",
             ),
         ),
         warnings=result.warnings,

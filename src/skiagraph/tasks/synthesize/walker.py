@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from skiagraph.diffusion import Streams, final, trajectory
+from skiagraph.diffusion import Streams, final, perturb, trajectory
 from skiagraph.diffusion.denoiser import Denoiser
 from skiagraph.diffusion.guidance import Energy, Evidence, Tally, measure
 from skiagraph.diffusion.inversion import inverting
@@ -111,6 +111,8 @@ class Walker:
 
     def _encode(self, plain: Denoiser, images: Tensor, labels: Tensor) -> Tensor:
         walk, state = self.settings.walk, images
+        if walk.inversion == "noised":
+            return perturb(self.kit.table, images, self.recipe.down[0], self.streams.normal_like(images))
         for step in inverting(
             plain, images, self.recipe.times, walk.inversion or "mirrored", {"label": labels}, walk.depth
         ):
