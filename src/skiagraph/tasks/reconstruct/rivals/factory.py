@@ -141,7 +141,7 @@ def _numbered(rival: PlugIn, record: PriorRecord, settings: RivalsSettings) -> P
         rival,
         trained_on=_learned_from(record),
         sigma_data=record.sigma_data,
-        samples=settings.samples,
+        samples=rival.settings.samples or settings.samples,
         seed=settings.seed,
         rows=settings.batch,
     )

@@ -110,12 +110,13 @@ class PlugInSettings(Settings):
     """One way to use an image prior on a scan."""
 
     steps: int = Field(30, ge=1, description="Noise levels of the grid.")
-    noisiest: float = Field(5.0, gt=0, description="Noise level that the walk starts from, in normalised units.")
-    finest: float = Field(0.01, gt=0, description="Noise level of the last step before the clean image.")
+    noisiest: float = Field(0.3, gt=0, description="Noise level that the walk starts from, in normalised units.")
+    finest: float = Field(0.005, gt=0, description="Noise level of the last step before the clean image.")
     strength: float = Field(
         1.0, gt=0, description="DPS: step of the gradient; DiffPIR: trust in the prior; PiGDM: factor on r_t^2."
     )
-    eta: float = Field(0.85, ge=0, le=1, description="Share of fresh noise in each step.")
+    eta: float = Field(1.0, ge=0, le=1, description="Share of fresh noise in each step.")
+    samples: int | None = Field(None, ge=1, description="Samples to average; default: those of the comparison.")
 
     @model_validator(mode="after")
     def _falling(self) -> PlugInSettings:
@@ -148,10 +149,10 @@ class RivalsSettings(Settings):
         ["ddnm", "dps", "diffpir", "pigdm"], description="Ways to use an image prior."
     )
     ddnm: PlugInSettings = Field(PlugInSettings(), description="DDNM with noise.")
-    dps: PlugInSettings = Field(PlugInSettings(steps=60, strength=6.0, eta=1.0), description="DPS.")
-    diffpir: PlugInSettings = Field(PlugInSettings(strength=1.0, eta=0.55), description="DiffPIR.")
-    pigdm: PlugInSettings = Field(PlugInSettings(eta=1.0), description="PiGDM.")
-    adps: PlugInSettings = Field(PlugInSettings(steps=60, strength=6.0, eta=1.0), description="A-DPS of Ambient.")
+    dps: PlugInSettings = Field(PlugInSettings(strength=4.0), description="DPS.")
+    diffpir: PlugInSettings = Field(PlugInSettings(strength=1.0), description="DiffPIR.")
+    pigdm: PlugInSettings = Field(PlugInSettings(strength=0.3), description="PiGDM.")
+    adps: PlugInSettings = Field(PlugInSettings(strength=4.0), description="A-DPS of Ambient.")
     samples: int = Field(4, ge=1, description="Posterior samples per slice of every sampler; their mean is judged.")
     mirrors: bool = Field(
         True,
