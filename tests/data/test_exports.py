@@ -11,6 +11,7 @@ import pytest
 
 from helpers.exports import oversampled, padded_columns, write_export, write_fastmri_layout
 from skiagraph.data.kspace import read_kspace
+from skiagraph.data.noise import noise_from_scan
 from skiagraph.data.noise_files import read_noise
 from skiagraph.data.simulation import centred_fft2, centred_ifft2
 from skiagraph.errors import DataError, InputError
@@ -232,6 +233,10 @@ def test_noise_lines_are_brought_to_the_bandwidth_of_the_image(tmp_path: Path) -
     np.testing.assert_allclose(scan.noise_scan, noise * np.sqrt(2.0 / (8.0 * 0.5)), rtol=1e-5)
     model = read_noise(path, 3)
     assert model.level == pytest.approx(1, rel=0.05)
+    again = read_noise(path, 3, dwell_us=scan.dwell_us, averages=scan.averages)  # as if it lay in a file of its own
+    np.testing.assert_allclose(again.covariance, noise_from_scan(scan.noise_scan).covariance, rtol=1e-5)
+    averaged = read_noise(path, 3, dwell_us=8.0, averages=2)
+    assert averaged.level == pytest.approx(again.level / np.sqrt(2), rel=1e-6)
     with pytest.raises(DataError, match=r"a\.h5: the noise is that of 3 coils, but the scan has 4"):
         read_noise(path, 4)
     with pytest.raises(DataError, match="none of its acquisitions is a noise measurement"):

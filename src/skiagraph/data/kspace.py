@@ -44,6 +44,8 @@ class KSpace:
         slices: indices of the slices in the file.
         notes: what a reader must know of how the file was read.
         provenance: "measured", or "simulated k-space".
+        dwell_us: time of one sample of the readout as it was acquired, in microseconds; 0 where the file says nothing.
+        averages: fewest repetitions of a line that were averaged.
         source: file name or description; never a patient identifier.
     """
 
@@ -62,6 +64,8 @@ class KSpace:
     slices: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     provenance: str = "measured"
+    dwell_us: float = 0.0
+    averages: int = 1
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4 or 0 in self.data.shape:

@@ -89,6 +89,8 @@ def read_ismrmrd(
         measurable=_measurable(encoding, sampled[0]),
         slices=tuple(chosen),
         provenance=encoding.provenance,
+        dwell_us=float(kinds.imaging[0].sample_time_us),
+        averages=int(averages.min()),
         notes=(*kinds.notes, *_notes(placed, averages)),
         source=file.name,
     )

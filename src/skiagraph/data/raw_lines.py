@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from skiagraph.data.encoding import Encoding, parse_header
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["COUNTERS", "PlacedLines", "SortedLines", "noise_samples", "place_lines", "read_lines", "sort_lines"]
+__all__ = [
+    "COUNTERS",
+    "PlacedLines",
+    "SortedLines",
+    "noise_samples",
+    "place_lines",
+    "read_lines",
+    "scaled_noise",
+    "sort_lines",
+]
 
 COUNTERS = ("contrast", "phase", "repetition", "set")
 """Encoding counters that number whole images; one value of each is read."""
@@ -189,12 +198,24 @@ def noise_samples(lines: SortedLines, encoding: Encoding, averages: int) -> NDAr
     their mean serve, times sqrt(k / (k - 1)) for k repetitions. None where there is neither.
     """
     if lines.noise:
-        whole = np.concatenate([line.data for line in lines.noise], axis=1)
-        dwell, own = float(lines.noise[0].sample_time_us), float(lines.imaging[0].sample_time_us)
-        ratio = dwell / (own * encoding.noise_bandwidth) if dwell > 0 and own > 0 else 1.0
-        scaled: NDArray[np.complex64] = (whole * np.sqrt(ratio / averages)).astype(np.complex64)
-        return scaled
+        return scaled_noise(lines.noise, encoding, float(lines.imaging[0].sample_time_us), averages)
     return _deviations(lines.imaging, averages)
+
+
+def scaled_noise(noise: list[Any], encoding: Encoding, dwell_us: float, averages: int) -> NDArray[np.complex64]:
+    """Samples (coils, N) of noise lines, at the level of image lines of another dwell time and number of averages.
+
+    Args:
+        noise: noise lines of one number of coils and one dwell time.
+        encoding: of the file that holds them; states the relative noise bandwidth.
+        dwell_us: time of one sample of the image lines; 0 where it is not known, and taken to be that of the noise.
+        averages: image lines that were averaged.
+    """
+    whole = np.concatenate([line.data for line in noise], axis=1)
+    own = float(noise[0].sample_time_us)
+    ratio = own / (dwell_us * encoding.noise_bandwidth) if own > 0 and dwell_us > 0 else 1.0
+    scaled: NDArray[np.complex64] = (whole * np.sqrt(ratio / averages)).astype(np.complex64)
+    return scaled
 
 
 def _deviations(imaging: list[Any], averages: int) -> NDArray[np.complex64] | None:

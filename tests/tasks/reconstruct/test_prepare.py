@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import ismrmrd
 import numpy as np
 import pytest
 import torch
 
-from helpers.tiny_scans import SCANNER, phantom, scan
+from helpers.exports import oversampled, write_export
+from helpers.tiny_scans import SCANNER, column_mask, phantom, scan
 from skiagraph.data.kspace import KSpace
 from skiagraph.data.map_files import CoilMaps
 from skiagraph.data.maps import espirit
@@ -24,6 +27,7 @@ from skiagraph.tasks.reconstruct.noise import find_noise
 from skiagraph.tasks.reconstruct.prepare import Treatment, prepare_scan
 from skiagraph.tasks.reconstruct.scan import LEAST_NOISE
 from skiagraph.tasks.reconstruct.simulated import prepare_acquisitions
+from skiagraph.tasks.reconstruct.training_files import scans_from_files
 
 COVARIANCE = np.diag([1.0, 9.0, 1.0, 4.0]).astype(np.complex128)
 COVARIANCE[0, 1] = COVARIANCE[1, 0] = 1.5
@@ -235,3 +239,29 @@ def test_simulated_training_scans_can_be_whitened_with_their_noise_scans() -> No
         inside = slices.head
         error = float((image - slices.truth)[inside].norm() / slices.truth[inside].norm())
         assert error < 0.05
+
+
+def test_a_simulated_scan_without_noise_is_left_as_it_is() -> None:
+    acquired = simulate(phantom(), SlicePose(10.0), seed=3, case="a", settings=replace(SCANNER, noise_fraction=0.0))
+    plain, white = (
+        prepare_acquisitions([acquired], [torch.ones(32)], 14, prewhiten=choice) for choice in (False, True)
+    )
+    torch.testing.assert_close(white.scan.kspace, plain.scan.kspace, rtol=0, atol=0)
+
+
+def test_training_chooses_one_contrast_of_an_export(tmp_path: Path) -> None:
+    def contrasts(lines: list[ismrmrd.Acquisition]) -> list[ismrmrd.Acquisition]:
+        again = []
+        for line in lines:
+            copy = ismrmrd.Acquisition(line.getHead())
+            copy.resize(*line.data.shape[::-1])
+            copy.data[:], copy.idx.contrast = 2 * line.data, 1
+            again.append(copy)
+        return [*lines, *again]
+
+    kspace = oversampled(scan(slices=1, mask=np.ones(32, dtype=bool)).data)
+    file = write_export(tmp_path / "m.h5", kspace, column_mask(), image=(32, 32), change=contrasts)
+    with pytest.raises(DataError, match="--counters contrast 0"):
+        scans_from_files([file])
+    first, second = (scans_from_files([file], counters={"contrast": value})[0] for value in (0, 1))
+    torch.testing.assert_close(second.scale, 2 * first.scale)

@@ -156,7 +156,9 @@ def _prepared(
         prewhiten=settings.prewhiten,
         coils=settings.coils,
         noise_std=settings.noise_std,
-        noise=None if settings.noise is None else read_noise(settings.noise, scan.data.shape[1]),
+        noise=None
+        if settings.noise is None
+        else read_noise(settings.noise, scan.data.shape[1], dwell_us=scan.dwell_us, averages=scan.averages),
         maps=given,
     )
     prepared: Prepared = prepare_scan(scan, settings.scan, treatment, on_progress)

@@ -86,7 +86,7 @@ class SimulateSettings(Settings):
     head_scale: tuple[float, float] = Field(
         (0.92, 1.08), description="Range of the size of a head relative to its file; small heads show finer detail."
     )
-    prewhiten: bool = Field(False, description="Pre-whiten the coils with the noise scan of each simulated scan.")
+    prewhiten: bool = Field(True, description="Pre-whiten the coils with the noise scan of each simulated scan.")
     seed: int = Field(0, ge=0, description="Seed of positions, coils, phases, noise and masks.")
 
 
@@ -141,6 +141,9 @@ class TrainSettings(Settings):
     objective: ObjectiveSettings = Field(ObjectiveSettings(), description="What is learned from a scan.")
     output: Path = Field(description="Folder of the prior to make; the run's state and metrics lie in it too.")
     coils: int | None = Field(None, ge=1, description="Compress files to at most this many virtual coils.")
+    counters: dict[str, int] = Field(
+        {}, description="Which contrast, phase, repetition or set of ISMRMRD files that hold several, by name."
+    )
     prewhiten: bool = Field(True, description="Pre-whiten the coils of files that hold a noise scan or covariance.")
     start: Path | None = Field(None, description="Prior folder whose weights the run starts from; default: fresh ones.")
     complete: Path | None = Field(

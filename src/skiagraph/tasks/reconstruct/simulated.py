@@ -85,14 +85,14 @@ def prepare_acquisitions(
         acquisitions: fully sampled slices.
         masks: (W,) one for each.
         centre: calibration lines.
-        prewhiten: whiten the coils with the slice's noise scan first, and take the noise level from it. The truth then
-            has the intensity of the whitened coils, as the images of methods do (see `prepare_scan`).
+        prewhiten: where there is noise, whiten the coils with the slice's noise scan first, and take the level from it.
+            The truth then has the intensity of the whitened coils, as the images of methods do (see `prepare_scan`).
     """
     scans, truths = [], []
     for acquired, mask in zip(acquisitions, masks, strict=True):
         kspace = torch.from_numpy(acquired.kspace)[None] * mask
         level, truth, back = acquired.noise_std, torch.from_numpy(acquired.truth), None
-        if prewhiten:
+        if prewhiten and level > 0:
             model = noise_from_scan(acquired.noise_scan, f"noise scan of {acquired.case}")
             matrix = torch.from_numpy(model.whitener())[None]
             level, back = model.level, torch.linalg.inv(matrix).to(torch.complex64)

@@ -81,7 +81,9 @@ def training_scans(
 ) -> tuple[PreparedScan, list[dict[str, Any]]]:
     """The scans to learn from, and the records of their sources."""
     if settings.data:
-        return scans_from_files(settings.data, Treatment(settings.prewhiten, settings.coils), on_progress)
+        return scans_from_files(
+            settings.data, Treatment(settings.prewhiten, settings.coils), on_progress, counters=settings.counters
+        )
     simulate = settings.simulate
     slices, records = simulate_training_scans(
         simulate.scans,

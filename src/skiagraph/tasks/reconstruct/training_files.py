@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,18 @@ def stored_shape(file: Path) -> tuple[int, int, int, int] | None:
     if not file.is_file() or not h5py.is_hdf5(file):
         return None
     with h5py.File(file, "r") as content:
-        shape = content["kspace"].shape if "kspace" in content else ()
+        shape: tuple[int, ...] = content["kspace"].shape if "kspace" in content else ()
     if len(shape) not in (3, 4):
         return None
     return int(shape[0]), int(shape[1]) if len(shape) == 4 else 1, int(shape[-2]), int(shape[-1])
 
 
 def scans_from_files(
-    files: Sequence[Path], treatment: Treatment | None = None, on_progress: OnProgress = silent
+    files: Sequence[Path],
+    treatment: Treatment | None = None,
+    on_progress: OnProgress = silent,
+    *,
+    counters: Mapping[str, int] | None = None,
 ) -> tuple[PreparedScan, list[dict[str, Any]]]:
     """Read and prepare k-space files of one matrix and resolution.
 
@@ -37,6 +41,7 @@ def scans_from_files(
         files: k-space files; those of fewer coils get coils of zeros.
         treatment: pre-whitening and coil compression, the same for all.
         on_progress: told about every file.
+        counters: which contrast, phase, repetition or set of ISMRMRD files, by name.
 
     Returns:
         The slices, and a record of each file: name, licence, pixel size, warnings, and how it was prepared.
@@ -46,7 +51,7 @@ def scans_from_files(
     first: KSpace | None = None
     for done, file in enumerate(files):
         on_progress("training scans", done, len(files))
-        scan = read_kspace(file)
+        scan = read_kspace(file, counters=counters)
         first = first or scan
         _check_alike(file, scan, files[0], first)
         prepared = prepare_scan(scan, file, treatment)
