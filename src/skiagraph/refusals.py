@@ -30,6 +30,12 @@ def _meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else "."
 
 
+def _asked(flag: str) -> str:
+    """The flag that a denial denies: --no-x is about --x, --section.no-x about --section.x."""
+    section, dot, name = flag.removeprefix("--").rpartition(".")
+    return f"--{section}{dot}{name.removeprefix('no-')}"
+
+
 def unknown_flags(words: Sequence[str], title: str, model: type[BaseModel]) -> InputError | None:
     """The refusal of flags that a command doesn't know; None where it knows all.
 
@@ -40,7 +46,7 @@ def unknown_flags(words: Sequence[str], title: str, model: type[BaseModel]) -> I
     """
     known = [*flags_of(model), *EVERYWHERE]
     given = [word.partition("=")[0].replace("_", "-") for word in words if re.match(r"--[A-Za-z]", word)]
-    wrong = [flag for flag in given if flag not in known and flag.replace("--no-", "--", 1) not in known]
+    wrong = [flag for flag in given if flag not in known and _asked(flag) not in known]
     if not wrong:
         return None
     told = " ".join(f"{flag} is no flag of `skiagraph {title}`{_meant(flag, known)}" for flag in dict.fromkeys(wrong))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Drawn", "OnStep", "to_bytes"]
+__all__ = ["Drawn", "OnStep", "Start", "to_bytes"]
 
 OnStep = Callable[[int], None]
 """Called after each step with the number of images it advanced."""
@@ -35,6 +35,25 @@ class Drawn:
     outside: Tensor
     network_calls: int
     classifier_calls: int
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A batch where its push begins.
+
+    Args:
+        state: (B, C, H, W) noisy state.
+        before: (B, C, H, W) what the images are without a push, or None.
+        has_before: (B,) bool.
+        streams: where the random streams stand.
+        calls: evaluations of network and classifier so far, for each image.
+    """
+
+    state: Tensor
+    before: Tensor | None
+    has_before: tuple[bool, ...]
+    streams: Tensor
+    calls: tuple[int, int]
 
 
 def to_bytes(images: Tensor, truncate: bool = False) -> Tensor:

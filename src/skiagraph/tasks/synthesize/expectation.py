@@ -39,6 +39,8 @@ def expectation(settings: SynthesizeSettings) -> dict[str, Any]:
         wanted = {name: plan.target(label) for label, name in enumerate(plan.classes)}
         most = sum(plan.limit(label) for label in range(len(plan.classes)))
     calls, images, batch = recipe.calls(), sum(wanted.values()), batch_size(kit, settings.batch)
+    if isinstance(settings, SweepSettings):
+        calls = _swept(recipe, calls, len({0.0, *settings.scales}))
     network, classifier = seconds_per_call(kit, recipe, min(batch, max(images, 1)))
     seconds = images * (calls["network"] * network + calls["classifier"] * classifier)
     return {
@@ -54,6 +56,13 @@ def expectation(settings: SynthesizeSettings) -> dict[str, Any]:
         "memory_gib": round(_memory(kit, recipe, min(batch, max(images, 1))), 2),
         "warnings": list(recipe.risks()),
     }
+
+
+def _swept(recipe: Recipe, calls: dict[str, int], scales: int) -> dict[str, int]:
+    """Mean calls of an image at one scale: what comes before the push is done once for all."""
+    shared = calls["network"] * (1 - recipe.steps()[2] / max(sum(recipe.steps()), 1))
+    network = calls["network"] - shared + shared / scales
+    return {"network": round(network), "classifier": calls["classifier"]}
 
 
 def seconds_per_call(kit: Kit, recipe: Recipe, batch: int) -> tuple[float, float]:

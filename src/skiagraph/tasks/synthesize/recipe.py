@@ -32,7 +32,7 @@ from skiagraph.diffusion.guidance import (
 from skiagraph.diffusion.guidance.measures import Measure
 from skiagraph.diffusion.inversion import inversion_times
 from skiagraph.errors import InputError
-from skiagraph.tasks.synthesize.drawn import Drawn, OnStep
+from skiagraph.tasks.synthesize.drawn import Drawn, OnStep, Start
 from skiagraph.tasks.synthesize.kit import Kit, ensemble
 from skiagraph.tasks.synthesize.levels import chosen_measure, walk_times
 from skiagraph.tasks.synthesize.plan import Item
@@ -199,4 +199,12 @@ class Recipe:
             sources: (B, C, H, W) images in [-1, 1] that are hardened; None from noise.
             on_step: called after each step with the images it advanced.
         """
-        return Walker(self, items, on_step or (lambda images: None)).draw(sources)
+        return self.push(items, self.lead(items, sources, on_step), on_step)
+
+    def lead(self, items: Sequence[Item], sources: Tensor | None = None, on_step: OnStep | None = None) -> Start:
+        """The first part of `draw`, up to where the push begins: the same at every scale of it."""
+        return Walker(self, items, on_step or (lambda images: None)).lead(sources)
+
+    def push(self, items: Sequence[Item], start: Start, on_step: OnStep | None = None) -> Drawn:
+        """The second part of `draw`."""
+        return Walker(self, items, on_step or (lambda images: None)).push(start)

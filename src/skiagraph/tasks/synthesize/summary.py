@@ -44,7 +44,7 @@ class Flips:
     def words(self) -> str:
         """The rate with its interval and what it is of."""
         low, high = share_interval(self.lost, max(self.judged, 1))
-        of = "images that showed their label before" if self.paired else "images drawn"
+        of = "images that showed their label before" if self.paired else "images drawn do not show theirs"
         return f"{100 * self.rate:.1f} % of {self.judged} {of} (95 %: {100 * low:.1f} to {100 * high:.1f} %)"
 
 

@@ -22,6 +22,7 @@ from skiagraph.report import write_page
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, write_text
+from skiagraph.tasks.synthesize.drawn import Start
 from skiagraph.tasks.synthesize.kit import Kit, load_kit
 from skiagraph.tasks.synthesize.make import Shown, batch_size
 from skiagraph.tasks.synthesize.plan import Item, Plan
@@ -164,9 +165,9 @@ def sweep_with(
     scales = sorted({0.0, *settings.scales})
     shown: dict[float, Shown] = {}
     lines: list[ScaleFigures] = []
+    starts = _lead(Recipe(kit, _at(settings, 0.0)), items, sources, batch_size(kit, settings.batch))
     for number, scale in enumerate(scales):
-        recipe = Recipe(kit, _at(settings, scale))
-        images, limited = _draw(recipe, items, sources, batch_size(kit, settings.batch))
+        images, limited = _push(Recipe(kit, _at(settings, scale)), items, starts)
         shown[scale] = Shown.of(images, truncates(settings))
         lines.append(_figures(kit, scale, shown[scale], shown[0.0], items, distances, limited))
         on_progress("scales", number + 1, len(scales))
@@ -208,14 +209,15 @@ def _items(kit: Kit, settings: SweepSettings, real: LabelledImages | None) -> tu
     return items, torch.from_numpy(real.images[[int(item.source or 0) for item in items]])
 
 
-def _draw(recipe: Recipe, items: Sequence[Item], sources: Tensor | None, batch: int) -> tuple[Tensor, float]:
-    images, limited = [], []
-    for at in range(0, len(items), batch):
-        part = slice(at, at + batch)
-        drawn = recipe.draw(items[part], None if sources is None else sources[part])
-        images.append(drawn.images)
-        limited.append(drawn.limited)
-    return torch.cat(images), float(torch.cat(limited).mean())
+def _lead(recipe: Recipe, items: Sequence[Item], sources: Tensor | None, batch: int) -> list[tuple[slice, Start]]:
+    """Where the push of each batch begins, which every scale shares."""
+    parts = [slice(at, at + batch) for at in range(0, len(items), batch)]
+    return [(part, recipe.lead(items[part], None if sources is None else sources[part])) for part in parts]
+
+
+def _push(recipe: Recipe, items: Sequence[Item], starts: Sequence[tuple[slice, Start]]) -> tuple[Tensor, float]:
+    drawn = [recipe.push(items[part], start) for part, start in starts]
+    return torch.cat([each.images for each in drawn]), float(torch.cat([each.limited for each in drawn]).mean())
 
 
 def _figures(

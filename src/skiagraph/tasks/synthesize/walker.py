@@ -12,7 +12,7 @@ from skiagraph.diffusion import Streams, final, perturb, trajectory
 from skiagraph.diffusion.denoiser import Denoiser
 from skiagraph.diffusion.guidance import Energy, Evidence, Tally, measure
 from skiagraph.diffusion.inversion import inverting
-from skiagraph.tasks.synthesize.drawn import Drawn, OnStep, to_bytes
+from skiagraph.tasks.synthesize.drawn import Drawn, OnStep, Start, to_bytes
 from skiagraph.tasks.synthesize.plan import Item
 from skiagraph.tasks.synthesize.presets import cfg_in_second_stage, truncates
 
@@ -33,11 +33,11 @@ class Walker:
         self.streams = Streams([item.seed for item in items], device, portable=True)
         self.tally, self.evidence, self.classifier_calls = Tally(), Evidence(), 0
 
-    def draw(self, sources: Tensor | None) -> Drawn:
+    def lead(self, sources: Tensor | None) -> Start:
+        """Come to the state from which images are pushed; the same for every scale."""
         before: Tensor | None = None
         has = [True] * len(self.items)
-        cfg = cfg_in_second_stage(self.settings) or self.settings.mode == "noise"
-        plain = self.recipe.plain(self.tally, cfg)
+        plain = self._plain()
         if self.settings.mode == "noise":
             state = self._noise()
             before, has = self._twins(state)
@@ -49,15 +49,36 @@ class Walker:
             given = [item.label if item.source_label is None else item.source_label for item in self.items]
             sources_of = torch.tensor(given, device=self.kit.device)
             state = self._encode(plain, before, sources_of)
-        images = self._down(self.recipe.pushed(plain, self.evidence), state, self.recipe.down)
-        return self._result(images, before, has)
+        calls = (self.tally.samples // len(self.items), self.classifier_calls)
+        return Start(state, before, tuple(has), self.streams.state(), calls)
+
+    def push(self, start: Start) -> Drawn:
+        """Walk down from there, pushed."""
+        self.streams.restore(start.streams)
+        self.tally = Tally()
+        images = self._down(self.recipe.pushed(self._plain(), self.evidence), start.state, self.recipe.down)
+        none = torch.zeros(len(self.items))
+        pushed = bool(self.evidence.steps)
+        return Drawn(
+            images.to("cpu", torch.float32),
+            None if start.before is None else start.before.to("cpu", torch.float32),
+            start.has_before,
+            self.evidence.limited.float() if pushed else none,
+            self.evidence.outside.float() if pushed else none,
+            start.calls[0] + self.tally.samples // len(self.items),
+            start.calls[1] + self.evidence.calls,
+        )
+
+    def _plain(self) -> Denoiser:
+        cfg = cfg_in_second_stage(self.settings) or self.settings.mode == "noise"
+        return self.recipe.plain(self.tally, cfg)
 
     def _noise(self) -> Tensor:
         return self.streams.normal(*self.kit.shape)
 
-    def _down(self, denoiser: Denoiser, state: Tensor, times: Tensor, streams: Streams | None = None) -> Tensor:
+    def _down(self, denoiser: Denoiser, state: Tensor, times: Tensor) -> Tensor:
         cond = {"label": self.label}
-        for step in trajectory(denoiser, state, times, self.recipe.rule, cond=cond, streams=streams or self.streams):
+        for step in trajectory(denoiser, state, times, self.recipe.rule, cond=cond, streams=self.streams):
             state = step.x
             self.on_step(len(self.items))
         return state
@@ -119,16 +140,3 @@ class Walker:
             state = step.x
             self.on_step(len(self.items))
         return state
-
-    def _result(self, images: Tensor, before: Tensor | None, has: list[bool]) -> Drawn:
-        none = torch.zeros(len(self.items))
-        pushed = bool(self.evidence.steps)
-        return Drawn(
-            images.to("cpu", torch.float32),
-            None if before is None else before.to("cpu", torch.float32),
-            tuple(has),
-            self.evidence.limited.float() if pushed else none,
-            self.evidence.outside.float() if pushed else none,
-            self.tally.samples // len(self.items),
-            self.classifier_calls + self.evidence.calls,
-        )
