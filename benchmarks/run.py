@@ -17,13 +17,14 @@ from benchmarks.networks import compare_networks
 from benchmarks.operators import compare_espirit, compare_operators
 from benchmarks.report import print_section, renew_results, write_results
 from benchmarks.samplers import compare_samplers
+from benchmarks.similarity import compare_similarities
 from benchmarks.timing import Effort, Section
 
 __all__ = ["main"]
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 QUICK = Effort(rounds=3, shortest=0.01, sizes=(64,), slices=1)
-PARTS = ("networks", "operators", "espirit", "loop", "samplers")
+PARTS = ("networks", "operators", "espirit", "similarity", "loop", "samplers")
 
 Measure = Callable[[], Section | str]
 
@@ -46,6 +47,7 @@ def _parts(effort: Effort, report: Callable[[str], None]) -> Iterator[tuple[str,
         yield "networks", device.type, partial(compare_networks, effort, device, report)
         yield "operators", device.type, partial(compare_operators, effort, device, report)
     yield "espirit", "cpu", partial(compare_espirit, effort, report)
+    yield "similarity", "cpu", partial(compare_similarities, effort, report)
     for device in devices:
         yield "loop", device.type, partial(compare_loops, effort, device, report)
         yield "samplers", device.type, partial(compare_samplers, effort, device, report)

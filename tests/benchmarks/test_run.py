@@ -26,6 +26,7 @@ def quiet_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     for name in ("networks", "operators", "espirit"):
         monkeypatch.setattr(run, f"compare_{name}", lambda *_: SECTION)
+    monkeypatch.setattr(run, "compare_similarities", lambda *_: SECTION)
     monkeypatch.setattr(run, "compare_loops", fail)
     monkeypatch.setattr(run, "compare_samplers", lambda *_: "skipped: no prior")
     monkeypatch.setattr(run, "RESULTS", tmp_path / "RESULTS.md")
