@@ -28,7 +28,18 @@ from skiagraph.data.png import write_png
 from skiagraph.data.volume import Volume
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["PLANES", "SIZE", "Crop", "CropSet", "crop_sets", "cut_crops", "resampled", "write_crops"]
+__all__ = [
+    "PLANES",
+    "SIZE",
+    "Crop",
+    "CropSet",
+    "Place",
+    "crop_sets",
+    "cut_crops",
+    "places_of",
+    "resampled",
+    "write_crops",
+]
 
 SPACING, SIZE, MARGIN, SLAB, PERIOD, TEST, GUARD = 1.4, 28, 4, 8, 4, 3, 2
 Plane = Literal["sagittal", "coronal", "axial"]
@@ -55,18 +66,16 @@ class CropSet:
     least: int
 
 
-@dataclass(frozen=True, eq=False)
-class Crop:
-    """One crop.
+@dataclass(frozen=True)
+class Place:
+    """Where a crop is cut.
 
     Args:
-        pixels: (28, 28) uint8.
         label: name of its class.
         plane: plane of the slice.
         index: slice number in the volume of 1.4 mm.
     """
 
-    pixels: NDArray[np.uint8]
     label: str
     plane: Plane
     index: int
@@ -86,6 +95,17 @@ class Crop:
             return "test"
         near = (self.index + step for step in range(-GUARD, GUARD + 1))
         return "dropped" if any(place // SLAB % PERIOD == TEST for place in near) else "train"
+
+
+@dataclass(frozen=True, eq=False)
+class Crop(Place):
+    """One crop.
+
+    Args:
+        pixels: (28, 28) uint8.
+    """
+
+    pixels: NDArray[np.uint8]
 
 
 def crop_sets() -> dict[str, CropSet]:
@@ -122,6 +142,26 @@ def resampled(volume: Volume, order: Literal[0, 1]) -> NDArray[Any]:
     return np.asarray(ndimage.zoom(volume.array, factors, order=order))
 
 
+def places_of(labels: NDArray[Any], wanted: CropSet, planes: Sequence[Plane] = ("axial",)) -> list[Place]:
+    """Where a set has crops: every slice in which a structure covers enough pixels.
+
+    Args:
+        labels: label map (X, Y, Z) at 1.4 mm, from `resampled`.
+        wanted: the set.
+        planes: "sagittal", "coronal", "axial".
+    """
+    unknown = [plane for plane in planes if plane not in PLANES]
+    if unknown or not planes:
+        raise InputError(f"planes: found {list(planes)}, allowed: one or more of {', '.join(PLANES)}")
+    found = []
+    for label, numbers in wanted.classes.items():
+        organ = np.isin(labels, numbers)
+        for plane in (plane for plane in PLANES if plane in planes):
+            area = organ.sum(axis=tuple(axis for axis in range(3) if axis != PLANES.index(plane)))
+            found += [Place(label, plane, int(index)) for index in np.flatnonzero(area >= wanted.least)]
+    return found
+
+
 def cut_crops(
     ct: NDArray[Any], labels: NDArray[Any], wanted: CropSet, planes: Sequence[Plane] = ("axial",)
 ) -> list[Crop]:
@@ -133,20 +173,14 @@ def cut_crops(
         wanted: the set.
         planes: "sagittal", "coronal", "axial".
     """
-    unknown = [plane for plane in planes if plane not in PLANES]
-    if unknown or not planes:
-        raise InputError(f"planes: found {list(planes)}, allowed: one or more of {', '.join(PLANES)}")
     low, high = wanted.window
-    scaled = np.clip((ct.astype(np.float32) - low) / (high - low), 0, 1)
     crops = []
-    for label, numbers in wanted.classes.items():
-        organ = np.isin(labels, numbers)
-        for plane in (plane for plane in PLANES if plane in planes):
-            axis = PLANES.index(plane)
-            area = organ.sum(axis=tuple(other for other in range(3) if other != axis))
-            for index in np.flatnonzero(area >= wanted.least):
-                flat = (np.take(stack, index, axis=axis).T[::-1] for stack in (scaled, organ))
-                crops.append(Crop(_square(*flat), label, plane, int(index)))
+    for place in places_of(labels, wanted, planes):
+        axis = PLANES.index(place.plane)
+        slice_, marks = (np.take(volume, place.index, axis=axis).T[::-1] for volume in (ct, labels))
+        picture = np.clip((slice_.astype(np.float32) - low) / (high - low), 0, 1)
+        pixels = _square(picture, np.isin(marks, wanted.classes[place.label]))
+        crops.append(Crop(place.label, place.plane, place.index, pixels))
     return crops
 
 
