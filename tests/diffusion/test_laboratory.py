@@ -211,8 +211,8 @@ def test_few_uniform_levels_lose_labels_without_a_trust_region(
 
 
 def test_entropy_rises_to_a_knee_between_15_and_20() -> None:
-    small = Laboratory(count=1000)
-    scales = (1, 5, 15, 20)
+    small = Laboratory(count=500)
+    scales = (1, 3, 15, 20)
     found = [small.judge(small.two_stage("unguided", small.guided("entropy", s), UNIFORM[250])) for s in scales]
     entropies = [each.entropy for each in found]
     assert entropies[:3] == sorted(entropies[:3])
@@ -243,8 +243,8 @@ def test_round_trips(laboratory: Laboratory, mode: InversionMode, expected: dict
         assert laboratory.round_trip(levels, mode) == pytest.approx(error, rel=0.05)
 
 
-def test_second_order_round_trips_at_250_levels(laboratory: Laboratory) -> None:
-    assert laboratory.round_trip(250, "heun") < 1e-4
+def test_second_order_round_trips_at_250_levels() -> None:
+    assert Laboratory(count=100).round_trip(250, "heun") < 1e-4
 
 
 def test_points_are_those_of_their_class() -> None:
