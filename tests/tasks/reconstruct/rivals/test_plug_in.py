@@ -14,10 +14,17 @@ from skiagraph.diffusion.denoiser import EMPTY, Condition, Prediction
 from skiagraph.diffusion.oracle import GaussianDenoiser
 from skiagraph.diffusion.schedule import EDM
 from skiagraph.diffusion.streams import Streams
+from skiagraph.errors import InputError
 from skiagraph.inverse.ambient import AmbientDenoiser, AmbientNetwork
 from skiagraph.inverse.variation import mirror
 from skiagraph.physics.fourier import CoilFourier, MaskedCoilFourier, to_complex, to_real
-from skiagraph.tasks.reconstruct.rivals.plug_in import MirroredDenoiser, PlugIn, ambient_prior, mirrored_prior
+from skiagraph.tasks.reconstruct.rivals.plug_in import (
+    MirroredDenoiser,
+    NoiselessDenoiser,
+    PlugIn,
+    ambient_prior,
+    mirrored_prior,
+)
 from skiagraph.tasks.reconstruct.rivals.settings import PlugInSettings
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
@@ -154,3 +161,18 @@ def test_mirroring_leaves_the_posterior_of_a_symmetric_prior() -> None:
     mean, variance = exact(scan)
     found = replace(sampler("ddnm", eta=0.85), prior=mirrored_prior(gaussian))(scan, ("a",))
     assert float(to_real(found.images - mean).square().mean()) < 2 * variance / SAMPLES
+
+
+def test_the_noise_of_the_images_is_taken_out_exactly() -> None:
+    """A Gaussian prior of noisy images, s^2 + nu^2, becomes that of the images themselves."""
+    schedule, noise = EDM(0.02, 5.0), 0.1
+    noisy, clean = (
+        GaussianDenoiser(schedule, torch.zeros(1), torch.full((1,), SCALE**2 + extra)) for extra in (noise**2, 0.0)
+    )
+    x = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(3))
+    found = NoiselessDenoiser(noisy, noise)
+    for level in (0.15, 1.0, 4.0):
+        t = torch.tensor(level, dtype=torch.float64)
+        assert torch.allclose(found(x, t).x0, clean(x, t).x0, atol=1e-5)
+    with pytest.raises(InputError, match=r"finest: the walk goes down to 0\.12.*at least.*0\.1414"):
+        found(x, torch.tensor(0.12))

@@ -109,7 +109,7 @@ def evaluate_rivals(settings: RivalsSettings, on_progress: OnProgress = silent) 
         chosen, tuned[slices.title] = tuned_rivals(
             rivals, settings, rate, parts, {**key, "weights": known}, on_progress
         )
-        runs = {r.name: partial(parts.measured, {**key, **_identity(r, known)}) for r in chosen}
+        runs = {r.name: partial(parts.measured, {**key, **_identity(r, known, settings.image_noise)}) for r in chosen}
         comparison, made = compare(chosen, slices, settings.against, runs, on_progress)
         comparisons.append(comparison)
         pictures += picture_rows(slices, comparison, made)
@@ -135,9 +135,9 @@ def _key(settings: RivalsSettings, slices: JudgedSlices, rate: float | None, dev
     return {**values, "data": data, "slices": slices.names, "rate": rate, "device": device}
 
 
-def _identity(rival: Rival, weights: Mapping[str, str]) -> dict[str, Any]:
+def _identity(rival: Rival, weights: Mapping[str, str], noise: float) -> dict[str, Any]:
     """What tells one method from another: its name, its weights and its numbers."""
-    numbers = rival.settings.model_dump() if isinstance(rival, PlugIn) else None
+    numbers = {**rival.settings.model_dump(), "image_noise": noise} if isinstance(rival, PlugIn) else None
     return {"method": rival.name, "weights": weights.get(rival.name), "numbers": numbers}
 
 
@@ -167,7 +167,7 @@ def tuned_rivals(
     for done, rival in enumerate(samplers):
         on_progress(f"tuning {rival.name}", done, len(samplers))
         start = replace(rival, samples=min(2, rival.samples))
-        identity = {**_tuning_key(key, settings), **_identity(rival, key["weights"])}
+        identity = {**_tuning_key(key, settings), **_identity(rival, key["weights"], settings.image_noise)}
         records[rival.name] = parts.numbers(identity, partial(_tune, start, slices))
     on_progress("tuning", len(samplers), len(samplers))
     found = [_renumbered(rival, records[rival.name]) if isinstance(rival, PlugIn) else rival for rival in rivals]

@@ -22,7 +22,13 @@ from skiagraph.tasks.reconstruct.rivals.classical import Classical
 from skiagraph.tasks.reconstruct.rivals.interface import Rival, TrainedOn
 from skiagraph.tasks.reconstruct.rivals.measured_prior import MeasuredPrior
 from skiagraph.tasks.reconstruct.rivals.one_shot import OneShot, ambient_once, unrolled_once
-from skiagraph.tasks.reconstruct.rivals.plug_in import PlugIn, PriorMaker, ambient_prior, mirrored_prior
+from skiagraph.tasks.reconstruct.rivals.plug_in import (
+    PlugIn,
+    PriorMaker,
+    ambient_prior,
+    mirrored_prior,
+    noiseless_prior,
+)
 from skiagraph.tasks.reconstruct.rivals.settings import RivalsSettings
 from skiagraph.training import Prior, PriorRecord
 from skiagraph.training.precision import NetworkPrecision, resolve_precision
@@ -125,7 +131,8 @@ def _plug_ins(name: str, folder: Path, prior: Prior, settings: RivalsSettings, d
         )
     wrapped = replace(prior, network=NetworkPrecision(prior.network, dtype))
     plain: PriorMaker = lambda schedule, scan, streams: wrapped.denoiser(schedule)  # noqa: E731
-    maker = mirrored_prior(plain) if settings.mirrors else plain
+    clean = noiseless_prior(plain, settings.image_noise) if settings.image_noise else plain
+    maker = mirrored_prior(clean) if settings.mirrors else clean
     numbers = {"ddnm": settings.ddnm, "dps": settings.dps, "diffpir": settings.diffpir, "pigdm": settings.pigdm}
     return [
         _numbered(PlugIn(f"{name} ({_TITLES[method]})", method, maker, numbers[method]), record, settings)

@@ -13,8 +13,9 @@ from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, Prediction
 from skiagraph.diffusion.grid import Karras
 from skiagraph.diffusion.rules import DDIM
 from skiagraph.diffusion.sampling import Rule, trajectory
-from skiagraph.diffusion.schedule import EDM, Schedule
+from skiagraph.diffusion.schedule import EDM, Schedule, expand_like
 from skiagraph.diffusion.streams import Streams
+from skiagraph.errors import InputError
 from skiagraph.inverse.ambient import AmbientDenoiser, AmbientNetwork
 from skiagraph.inverse.ddnm import DDNM
 from skiagraph.inverse.diffpir import DiffPIR
@@ -30,7 +31,16 @@ from skiagraph.tasks.reconstruct.rivals.interface import Estimates, TrainedOn
 from skiagraph.tasks.reconstruct.rivals.settings import PlugInSettings
 from skiagraph.tasks.reconstruct.scan import PreparedScan
 
-__all__ = ["Method", "MirroredDenoiser", "PlugIn", "PriorMaker", "ambient_prior", "mirrored_prior"]
+__all__ = [
+    "Method",
+    "MirroredDenoiser",
+    "NoiselessDenoiser",
+    "PlugIn",
+    "PriorMaker",
+    "ambient_prior",
+    "mirrored_prior",
+    "noiseless_prior",
+]
 
 Method = Literal["ddnm", "dps", "diffpir", "pigdm"]
 PriorMaker = Callable[[EDM, PreparedScan, Streams], Denoiser]
@@ -152,6 +162,44 @@ class MirroredDenoiser:
 def mirrored_prior(maker: PriorMaker) -> PriorMaker:
     """The denoisers of a maker, mirrored at random (see `MirroredDenoiser`)."""
     return lambda schedule, scan, streams: MirroredDenoiser(maker(schedule, scan, streams), streams)
+
+
+@dataclass(frozen=True, eq=False)
+class NoiselessDenoiser:
+    """The prior of noise-free images, from a denoiser of images that hold white noise nu themselves.
+
+        E[x | x_t] = x_t + t^2 / u^2 (D(x_t, u) - x_t),   u^2 = t^2 - nu^2,   x_t = x + t n
+
+    Exact (Tweedie): the noise of the images and that of the diffusion are one noise, and both sides have one score.
+
+    Args:
+        denoiser: denoiser on a schedule whose time is the noise-to-signal ratio.
+        noise: nu > 0 per real and imaginary part; times must be at least sqrt(2) nu, below which errors are amplified.
+    """
+
+    denoiser: Denoiser
+    noise: float
+
+    @property
+    def schedule(self) -> Schedule:
+        """Schedule of the prior."""
+        return self.denoiser.schedule
+
+    def __call__(self, x: Tensor, t: Tensor, cond: Condition = EMPTY) -> Prediction:
+        """Estimate of the noise-free x, differentiable in x."""
+        squared = t.double() ** 2 - self.noise**2
+        if float(squared.min()) < 0.99 * self.noise**2:
+            raise InputError(
+                f"finest: the walk goes down to {float(t.min()):.4g}, allowed is at least sqrt(2) times the noise "
+                f"{self.noise:g} of the images that the prior learned from, {2**0.5 * self.noise:.4g}; raise `finest`."
+            )
+        found = self.denoiser(x, squared.sqrt(), cond).x0
+        return Prediction(x + expand_like(t.double() ** 2 / squared, x) * (found - x))
+
+
+def noiseless_prior(maker: PriorMaker, noise: float) -> PriorMaker:
+    """The denoisers of a maker, without the noise of the images that they learned from."""
+    return lambda schedule, scan, streams: NoiselessDenoiser(maker(schedule, scan, streams), noise)
 
 
 def ambient_prior(network: AmbientNetwork, acceleration: float, centre: int) -> PriorMaker:

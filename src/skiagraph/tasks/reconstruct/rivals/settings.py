@@ -153,6 +153,9 @@ class RivalsSettings(Settings):
     diffpir: PlugInSettings = Field(PlugInSettings(strength=1.0), description="DiffPIR.")
     pigdm: PlugInSettings = Field(PlugInSettings(strength=0.3), description="PiGDM.")
     adps: PlugInSettings = Field(PlugInSettings(strength=4.0), description="A-DPS of Ambient.")
+    image_noise: float = Field(
+        0.0, ge=0, description="Noise per part of the images that image priors learned from; walks leave it out."
+    )
     samples: int = Field(4, ge=1, description="Posterior samples per slice of every sampler; their mean is judged.")
     mirrors: bool = Field(
         True,
