@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 FOUNDATIONS = {"diffusion", "physics", "similarity", "networks", "data"}
 MIDDLE = {"training", "inverse", "evaluation", "report"}
-PARTS = FOUNDATIONS | MIDDLE | {"tasks", "cli", "commands", "terminal", "config", "errors"}
+PARTS = FOUNDATIONS | MIDDLE | {"tasks", "cli", "commands", "refusals", "terminal", "config", "errors"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "commands": set(),
@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     **{part: {"errors"} for part in FOUNDATIONS},
     **{part: FOUNDATIONS | {"errors", "config"} for part in MIDDLE},
     "tasks": FOUNDATIONS | MIDDLE | {"errors", "config"},
-    "cli": FOUNDATIONS | MIDDLE | {"tasks", "commands", "terminal", "errors", "config"},
+    "cli": FOUNDATIONS | MIDDLE | {"tasks", "commands", "refusals", "terminal", "errors", "config"},
+    "refusals": {"errors"},
     "terminal": {"tasks", "errors", "config"},  # how the command line shows what tasks report
 }
 TORCH_ONLY = {"diffusion", "physics", "similarity", "networks"}
