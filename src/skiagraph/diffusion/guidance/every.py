@@ -77,7 +77,7 @@ def label_flip_risks(
 
     Args:
         schedule: the schedule walked on.
-        times: (n,) times of the walk in one direction, with or without the clean end.
+        times: (n,) times of the whole grid in one direction, with or without the clean end; also of partial walks.
         trust: the trust region of `Energy`; inf for none.
         every: the levels guided.
     """

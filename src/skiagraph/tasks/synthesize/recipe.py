@@ -72,9 +72,7 @@ class Recipe:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LabelFlipWarning)  # told by `warnings` below, with everything else
             multiply = bool(guide.multiply)
-            self.every = (
-                Every(guide.every or 1, tuple(self.times.tolist()), multiply) if (guide.every or 1) > 1 else None
-            )
+            self.every = Every.of(guide.every or 1, kit.table, self.times, multiply) if (guide.every or 1) > 1 else None
 
     def _stretches(self) -> tuple[Tensor, Tensor]:
         """Times of the inversion, and of the way down from where it ends; of images from noise the whole walk."""
@@ -98,7 +96,7 @@ class Recipe:
         """Reasons why this walk may lose labels, and measures that vanish on confident images, as sentences."""
         told: list[str] = []
         if self.pushes:
-            told += label_flip_risks(self.kit.table, self.down, self._trust(), self.every)
+            told += label_flip_risks(self.kit.table, self.times, self._trust(), self.every)
         vanishing = ("entropy", "entropy_normalised", "margin", "least_confidence")
         if self.pushes and self.settings.first_scale > 0 and self.settings.guide.measure in vanishing:
             told.append(
