@@ -149,6 +149,31 @@ def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path: Path, monkey
     assert run(tmp_path / "out", per_class=3, batch=2).figures["kept"] == 6
 
 
+def test_a_run_killed_at_its_very_beginning_starts_again(tmp_path: Path) -> None:
+    for name in ("config.yaml", "README.md", ".recipe.json.x.partial"):
+        (tmp_path / name).write_text("half")
+    assert run(tmp_path, per_class=1).figures["kept"] == 2
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    chosen = settings(tmp_path / "out", per_class=1, walk=WALK, guide=TRUST)
+    first = make.RunFolder(tmp_path / "out", chosen, kit(), None)
+    with pytest.raises(InputError, match="another process is writing"):
+        make.RunFolder(tmp_path / "out", chosen, kit(), None)
+    first.close()
+    make.RunFolder(tmp_path / "out", chosen, kit(), None).close()
+
+
+def test_a_real_image_keeps_its_grey_levels_in_the_reference(tmp_path: Path) -> None:
+    """Truncation is for what is drawn; a picture that is read again must not lose a level."""
+    result = run(tmp_path / "out", preset="reference", mode="harden", guide={"scale": 0.0}, walk={"levels": 250})
+    assert result.figures["median_move"] < 0.02
+    real = real_images()
+    shown = make.Shown.of(torch.from_numpy(real.images), truncate=False)
+    again = make.Shown.of(shown.values, truncate=False)
+    assert torch.equal(again.levels, shown.levels)
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     run(tmp_path / "out", per_class=1)
     with pytest.raises(InputError, match="this very run, finished"):

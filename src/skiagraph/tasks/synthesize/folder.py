@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,7 @@ class RunFolder:
         self.names = class_folder_names(kit.classes)
         wanted = identity(settings, kit, real)
         self._refuse_foreign(wanted)
+        self._lock = _locked(folder)
         self.continued = (folder / _IDENTITY).exists()
         if not self.continued:
             write_whole(folder / "config.yaml", dump_yaml(settings).encode())
@@ -95,9 +96,8 @@ class RunFolder:
             raise InputError(f"output: {self.folder} is a file; give a folder")
         path = self.folder / _IDENTITY
         if not path.exists():
-            inside = [
-                item.name for item in self.folder.iterdir() if item.name not in ("config.yaml", "README.md", "images")
-            ]
+            begun = ("config.yaml", "README.md", "images")  # what a run killed at its beginning left
+            inside = [name for name in os.listdir(self.folder) if name not in begun and not name.startswith(".")]
             if inside:
                 raise InputError(
                     f"output: {self.folder} holds {sorted(inside)[0]!r} and is no run of this command; nothing is "
@@ -116,6 +116,11 @@ class RunFolder:
             )
         if (self.folder / "run.json").exists():
             raise InputError(f"output: {self.folder} holds this very run, finished; nothing is overwritten")
+
+    def close(self) -> None:
+        """Let other processes write here."""
+        (self.folder / ".lock").unlink(missing_ok=True)
+        self._lock.close()
 
     def identifier(self, label: int, number: int) -> str:
         """Name of an image, unlike any other's: of its kind of run, its class and its number."""
@@ -140,6 +145,25 @@ class RunFolder:
 
         with Image.open(self.folder / file) as picture:
             return np.asarray(picture).astype(np.float32) / np.float32(255)
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """An open file that no other process holds while this one writes; the system lets go of it at any end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = open(folder / ".lock", "wb")  # noqa: SIM115  (held until `close`)
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # no such locks on this system
+        return handle
+    except OSError as error:
+        handle.close()
+        raise InputError(
+            f"output: another process is writing to {folder}; wait for it, or give this one a folder of its own with "
+            "another `first`"
+        ) from error
+    return handle
 
 
 def class_folder_names(classes: Sequence[str]) -> tuple[str, ...]:

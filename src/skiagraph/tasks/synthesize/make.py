@@ -145,7 +145,8 @@ class Maker:
         """Judge a batch, write its pictures, then its rows."""
         truncate = truncates(self.settings)
         after = Shown.of(drawn.images, truncate)
-        before = None if drawn.before is None else Shown.of(drawn.before, truncate)
+        drawn_before = truncate and self.settings.mode != "harden"  # a real image has its grey levels already
+        before = None if drawn.before is None else Shown.of(drawn.before, drawn_before)
         rows = self.rows(items, drawn, after, before)
         for place, (item, row) in enumerate(zip(items, rows, strict=True)):
             values = drawn.images[place].clamp(-1, 1).numpy() if self.settings.floats else None

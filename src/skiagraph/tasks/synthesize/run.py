@@ -154,10 +154,13 @@ def synthesize_with(
     plan = make_plan(settings, kit, real, recipe)
     distances = None if real is None else RealImages(real, settings.filter)
     folder = RunFolder(settings.output, settings, kit, None if real is None else real.fingerprint())
-    maker = Maker(kit, settings, recipe, plan, folder, real, distances)
-    maker.run(on_progress)
-    folder.manifest.finish()
-    return _leave(maker, time.perf_counter() - started)
+    try:
+        maker = Maker(kit, settings, recipe, plan, folder, real, distances)
+        maker.run(on_progress)
+        folder.manifest.finish()
+        return _leave(maker, time.perf_counter() - started)
+    finally:
+        folder.close()
 
 
 def _leave(maker: Maker, seconds: float) -> SynthesizeResult:

@@ -126,9 +126,10 @@ class Walker:
         image = state
         if self.settings.walk.handover == "latent":
             return image, latent
+        read = image
         if self.settings.walk.handover == "8-bit":
-            image = to_bytes(image, truncates(self.settings)).to(image.dtype) / 127.5 - 1
-        return image, self._encode(plain, image, self.label)
+            read = to_bytes(image, truncates(self.settings)).to(image.dtype) / 127.5 - 1
+        return image, self._encode(plain, read, self.label)
 
     def _encode(self, plain: Denoiser, images: Tensor, labels: Tensor) -> Tensor:
         walk, state = self.settings.walk, images
