@@ -48,7 +48,7 @@ def deviation(table: Table, row: Row, column: int) -> float | None:
     published = row.published[column]
     if published is None:
         return None
-    difference = row.ours[column] - published
+    difference = round(row.ours[column] - published, 9) + 0.0  # no negative zero
     return difference / published if table.tolerance[column] < 0 else difference
 
 
