@@ -155,8 +155,8 @@ def default_notes(laboratory: Laboratory) -> Table:
         add(f"250 uniform, R = {trust:g}, log_odds_target 2", "s = 10", uniform[250], "reference", None, trust=trust)
     rows = [Row(name, triple, figures(found[name])) for name, triple in expected.DEFAULT_NOTES.items()]
     note = (
-        "The kept shares of the 25- and 50-level rows are stated in whole percent and depend on the stream: with seed 1 "
-        "the first is 26.4 %. Neither setting is safe."
+        "The kept shares of the 25- and 50-level rows are stated in whole percent and depend on the stream: seed 1 "
+        "gives 26.4 % for the first. Neither setting is safe."
     )
     return Table("9.2 and 9.3 Other grids and trust regions", SHARES, (3, 3, 0.1), tuple(rows), note)
 
