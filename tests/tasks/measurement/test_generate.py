@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,10 @@ def test_masked_weights_without_a_statement_need_one(whole_prior: Path) -> None:
     stated = load_image_prior(whole_prior, settings(whole_prior, mask={"family": "cells"}).mask)
     images = generate_images(stated, settings(whole_prior, sampler="reference", number=1))
     assert images.shape == (1, 3, 16, 16)
+
+
+def test_a_prior_of_reconstruction_is_refused_with_the_way_to_go(tmp_path: Path) -> None:
+    shipped = Path(str(files("skiagraph"))) / "presets" / "priors" / "brain-t1-128"
+    with pytest.raises(InputError, match=r"not to draw images from nothing.*skiagraph train measurement-score --kind"):
+        generate(GenerateSettings(prior=shipped, output=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

@@ -184,7 +184,18 @@ def test_measured_k_space_with_its_own_lines_and_noise(scans_at: Path, tmp_path:
     chosen = settings(prior, file, problem="k-space", simulate=False, items="all", output=tmp_path / "r")
     result = restore(chosen)
     assert result.figures == []
-    assert json.loads((tmp_path / "r" / "run.json").read_text())["noise_std_normalised"][0] > 0
+    record = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert record["noise_std_normalised"][0] > 0
+    assert record["mask"]["foreign"]  # every second column; the prior learned from random ones
+    assert any("not of the family that the prior was trained on (random masks" in told for told in result.warnings)
+    assert "not of the family" in (tmp_path / "r" / "report.html").read_text()
+
+
+def test_masks_of_the_priors_family_are_not_warned_of(coil_prior: Path, scans_at: Path, tmp_path: Path) -> None:
+    chosen = settings(coil_prior, scans_at / "scan-0.h5", problem="k-space", items="0", seed=2, output=tmp_path / "r")
+    result = restore(chosen)
+    assert not any("not of the family" in told for told in result.warnings)
+    assert not json.loads((tmp_path / "r" / "run.json").read_text())["mask"]["foreign"]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def _training(settings: TrainMeasurementSettings, images: int, half_life: int | 
         ema=EMARecord(kind="exponential", length=half_life),
         commit=source_commit(),
         settings=settings.model_dump(mode="json", exclude={"output", "data"}),
-        command="skiagraph train measurement-score",
+        command="skiagraph train measurement-score --config config.yaml",
     )
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from skiagraph.config import describe_errors
 from skiagraph.diffusion.denoiser import EMPTY, Condition, Denoiser, NetworkDenoiser, Prediction
 from skiagraph.diffusion.schedule import DiscreteTable, Schedule
+from skiagraph.diffusion.streams import Streams
 from skiagraph.errors import InputError
-from skiagraph.physics.masks import CoveringFamily
+from skiagraph.physics.masks import CoveringFamily, MaskProfile, mask_profile
 from skiagraph.physics.operator import LinearOperator
 from skiagraph.tasks.measurement.masks import MaskBank, mask_family
 from skiagraph.tasks.measurement.settings import COLUMNS, MaskSettings, Precision
@@ -27,6 +28,7 @@ __all__ = ["ImagePrior", "MaskedDenoiser", "load_image_prior"]
 
 MASK_CHANNEL = "mask"
 PARTS = ("real", "imaginary")
+EXAMPLES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,14 @@ class ImagePrior:
         return named or (self.mask is not None and self.mask.family in COLUMNS)
 
     @property
+    def profile(self) -> MaskProfile | None:
+        """What the columns look like that the prior learned from; None for other masks."""
+        own = self.bank is not None and self.complex_images and self.bank.masks.shape[-2] == 1
+        if self.mask is None or not (self.mask.family in COLUMNS or (self.mask.family == "own" and own)):
+            return None
+        return mask_profile(self.family.draw(Streams(range(EXAMPLES))))
+
+    @property
     def family(self) -> CoveringFamily:
         """The family of the training masks."""
         if self.mask is None:
@@ -140,10 +150,7 @@ def load_image_prior(
     record = prior.record
     if record.parametrisation == "own" or len(record.size) != 2 or record.classes:
         kind = f"kind {record.architecture.kind!r}, {len(record.size)} axes, {len(record.classes)} classes"
-        raise InputError(
-            f"prior: {folder} is a network of {kind}; unconditional 2-D image priors are needed here. Priors from "
-            "`skiagraph train reconstruction` belong to `skiagraph reconstruct`"
-        )
+        raise InputError(f"prior: {folder} is a network of {kind}; {_what_instead(record)}")
     stated = _stated_mask(record)
     if mask is not None and stated is not None and stated != mask:
         raise InputError(
@@ -159,6 +166,18 @@ def load_image_prior(
         device,
         tuple(_weight_warnings(record)),
     )
+
+
+def _what_instead(record: PriorRecord) -> str:
+    if record.classes:
+        return "it draws images of a class; use `skiagraph synthesize`"
+    if record.parametrisation == "own" and record.measurement is not None:
+        return (
+            "it was taught to fill in the lines of a scan from those that were acquired, through the scan's own coil "
+            "maps, not to draw images from nothing. Use it with `skiagraph reconstruct`; to draw images, train a prior "
+            "with `skiagraph train measurement-score --kind k-space` on the same scans"
+        )
+    return "unconditional 2-D image priors are needed here"
 
 
 def _stated_mask(record: PriorRecord) -> MaskSettings | None:

@@ -13,6 +13,7 @@ import torch
 
 from skiagraph.config import dump_yaml
 from skiagraph.errors import InputError
+from skiagraph.physics.selection import PixelMask
 from skiagraph.report import write_page
 from skiagraph.tasks.left_run import LeftRun
 from skiagraph.tasks.measurement.generate import batch_size, sampling_cost
@@ -33,6 +34,7 @@ from skiagraph.tasks.measurement.sampling_settings import RestoreSettings
 from skiagraph.tasks.measurement.walks import draw
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
+from skiagraph.tasks.reconstruct.checks import mask_distances, mask_warnings
 from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, write_text
 from skiagraph.training.order import derive_seed
 
@@ -132,22 +134,14 @@ def restore_images(
 
 
 def _data_warnings(prior: ImagePrior, settings: RestoreSettings, data: Measured) -> list[str]:
-    """What does not quite fit: another image size, far fewer lines than in training, a released transpose."""
+    """What does not quite fit: another image size, masks of another family, a released transpose."""
     told = []
     if data.maps is not None and tuple(data.maps.shape[-2:]) != prior.size:
         told.append(
             f"The scan's matrix is {tuple(data.maps.shape[-2:])}; the prior {prior.record.name!r} was trained on "
             f"{prior.size}. Look at the result with care."
         )
-    trained = prior.record.measurement.settings.get("effective_acceleration") if prior.record.measurement else None
-    mask = getattr(data.operator, "mask", None)
-    if data.maps is not None and trained is not None and mask is not None:
-        found = float(1 / mask.mean())
-        if found > 2.0 * float(str(trained)):
-            told.append(
-                f"Effective acceleration {found:.1f}; the prior learned from {float(str(trained)):.1f}. Far beyond it, "
-                "structure is guessed rather than measured."
-            )
+    told += mask_warnings(_mask_record(prior, data))
     scaled = prior.record.normalisation.method
     if settings.problem == "k-space" and not settings.simulate and not scaled.startswith("divide"):
         told.append(
@@ -157,6 +151,14 @@ def _data_warnings(prior: ImagePrior, settings: RestoreSettings, data: Measured)
     if settings.sampler == "reference" and settings.problem in ("gaussian-blur", "motion-blur"):
         told.append("The released walk takes the identity for the transpose of a blur, which it is not.")
     return told
+
+
+def _mask_record(prior: ImagePrior, data: Measured) -> dict[str, Any] | None:
+    """How far the scan's lines are from those the prior learned from; None for images, and priors of other masks."""
+    profile = prior.profile
+    if data.maps is None or profile is None or not isinstance(data.operator, PixelMask):
+        return None
+    return mask_distances(prior.record, data.operator.mask[:, 0, 0], profile)
 
 
 def restore(settings: RestoreSettings, on_progress: OnProgress = silent) -> RestoreResult:
@@ -188,6 +190,7 @@ def restore(settings: RestoreSettings, on_progress: OnProgress = silent) -> Rest
         "provenance": f"restored by the prior {prior.record.name}, not measured; input: {data.provenance}",
         "prior": {"name": prior.record.name, "weights_sha256": prior.record.weights_sha256},
         "items": list(data.names),
+        "mask": _mask_record(prior, data),
         "seconds_per_image": round((time.perf_counter() - started) / len(data), 3),
         "residual_over_noise_variance": [round(float(value), 4) for value in restored.residual().nan_to_num(-1)],
         "noise_std_normalised": [round(float(value), 6) for value in data.noise],

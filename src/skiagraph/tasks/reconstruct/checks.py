@@ -16,7 +16,14 @@ from skiagraph.tasks.reconstruct.scan import PreparedScan
 from skiagraph.tasks.reconstruct.simulated import mask_family
 from skiagraph.training.record import PriorRecord
 
-__all__ = ["check_fit", "mask_record", "training_masks", "training_warnings"]
+__all__ = [
+    "check_fit",
+    "mask_distances",
+    "mask_record",
+    "mask_warnings",
+    "training_masks",
+    "training_warnings",
+]
 
 EXAMPLES = 256
 
@@ -87,9 +94,12 @@ def _farthest(masks: Tensor, profile: MaskProfile) -> MaskDistance:
 def mask_record(record: PriorRecord, data: ToReconstruct) -> dict[str, Any] | None:
     """Distance of the scan's mask from the prior's family, for run.json; None where the family is not known."""
     profile = _profile(record, data.scan.mask.shape[-1])
-    if profile is None:
-        return None
-    found = _farthest(data.scan.mask[:, 0, 0], profile)
+    return None if profile is None else mask_distances(record, data.scan.mask[:, 0, 0], profile)
+
+
+def mask_distances(record: PriorRecord, masks: Tensor, profile: MaskProfile) -> dict[str, Any]:
+    """Distance of the most foreign of the masks (S, W) from those that a prior learned from, names and values."""
+    found = _farthest(masks, profile)
     return {
         "trained_on": record.measurement.family if record.measurement else "",
         "density_distance": round(found.density, 4),
@@ -101,8 +111,8 @@ def mask_record(record: PriorRecord, data: ToReconstruct) -> dict[str, Any] | No
     }
 
 
-def _mask_warnings(record: PriorRecord, data: ToReconstruct) -> list[str]:
-    found = mask_record(record, data)
+def mask_warnings(found: dict[str, Any] | None) -> list[str]:
+    """What is said of masks that are not of the prior's family (see `mask_distances`)."""
     if found is None or not found["foreign"]:
         return []
     own = found["own_masks_stay_below"]
@@ -168,4 +178,4 @@ def check_fit(record: PriorRecord, data: ToReconstruct) -> tuple[str, ...]:
             f"Effective acceleration {data.acceleration:.1f}; the prior learned from {float(str(effective)):.1f}. "
             "Far beyond it, structure is guessed rather than measured: look at the error bars."
         )
-    return (*warnings, *_mask_warnings(record, data), *_coverage_warnings(record, data))
+    return (*warnings, *mask_warnings(mask_record(record, data)), *_coverage_warnings(record, data))
