@@ -5,6 +5,7 @@
 #   make em          one EM round on top of the shipped prior: scans completed by its samples train it further
 #   make oracle      the comparison prior on fully sampled scans
 #   make rivals      the other methods that learn, on the same scans
+#   make organs      small labelled pictures from a sample CT, and a prior, a noisy classifier and a judge of them
 #   make experiment  the study behind the figures in the documentation
 #   make benchmark   side by side with other libraries
 # Variables: PYTHON (interpreter for the virtual environment), VENV (its folder), PIP_OPTIONS (extra words for pip install).
@@ -17,7 +18,7 @@ READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint prior em oracle rivals experiment benchmark clean
+.PHONY: help setup demo test lint prior em oracle rivals organs experiment benchmark clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -54,6 +55,12 @@ rivals: $(READY)
 	$(BIN)/skiagraph train ambient --config src/skiagraph/presets/rivals/ambient.yaml
 	$(BIN)/skiagraph train image-prior --config src/skiagraph/presets/rivals/image-prior.yaml
 	$(BIN)/skiagraph train image-prior --config src/skiagraph/presets/rivals/image-prior-stage-2.yaml
+
+organs: $(READY)
+	@test -e runs/organs/crops/labels.csv || $(BIN)/skiagraph samples organ-crops --output runs/organs/crops
+	$(BIN)/skiagraph train --config src/skiagraph/presets/synthesize/organs-prior.yaml
+	$(BIN)/skiagraph train --config src/skiagraph/presets/synthesize/organs-noisy-classifier.yaml
+	$(BIN)/skiagraph train --config src/skiagraph/presets/synthesize/organs-judge.yaml
 
 lint: $(READY)
 	$(BIN)/ruff check .
