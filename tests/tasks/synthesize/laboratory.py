@@ -21,7 +21,7 @@ from skiagraph.tasks.synthesize.kit import Guide, Kit
 from skiagraph.tasks.synthesize.presets import filled
 from skiagraph.tasks.synthesize.settings import SynthesizeSettings
 
-__all__ = ["CLASSES", "DEVIATION", "kit", "mixture", "real_images", "settings"]
+__all__ = ["CLASSES", "DEVIATION", "Labelled", "kit", "mixture", "real_images", "settings"]
 
 CLASSES = ("healthy", "ill")
 DEVIATION = 0.12
@@ -52,13 +52,13 @@ def kit(channels: int = 1, judge: bool = True, noisy: bool = True, seen: list[fl
 
     guide = Guide("exact", logits, noisy, sha256="a" * 64)
     other = Guide("other", lambda x, t: exact.logits(x.double(), t), True, sha256="b" * 64)
-    base = _Labelled(exact)
+    base = Labelled(exact)
     return Kit(
         base, (channels, 4, 4), CLASSES, (guide,), other if judge else None, True, name="laboratory", sha256="c" * 64
     )
 
 
-class _Labelled:
+class Labelled:
     """The exact denoiser, which takes label -1 for no label, as networks trained with label dropout do."""
 
     def __init__(self, exact: MixtureDenoiser) -> None:
