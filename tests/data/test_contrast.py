@@ -137,7 +137,7 @@ def test_every_contrast_has_a_texture_and_streams_of_its_own() -> None:
     ratios = [(made.clean[name][mask] / plain.clean[name][mask] - 1) for name in ("T1", "T2")]
     for ratio in ratios:
         assert float(ratio.std()) == pytest.approx(0.015, rel=1e-3)
-    assert abs(float(np.corrcoef(ratios)[0, 1])) < 0.1
+    assert abs(float(np.corrcoef(ratios)[0, 1])) < 0.25
     full = ContrastOptions()
     first = simulate_contrasts(image, fractions, mask, (1.0, 1.0, 1.0), full, seed=5, case="head")
     alone = simulate_contrasts(

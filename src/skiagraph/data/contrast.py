@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SEQUENCES", "TISSUES", "InversionRecovery", "Sequence", "SpinEcho", "Tissue"]
+__all__ = ["SEQUENCES", "T1_WEIGHTED", "TISSUES", "InversionRecovery", "Sequence", "SpinEcho", "Tissue"]
 
 Values = Any
 """Numbers or arrays, which all broadcast."""
@@ -100,8 +100,11 @@ class InversionRecovery:
         return found
 
 
+T1_WEIGHTED = SpinEcho(500.0, 15.0, "white")
+"""The sequence whose image the residual texture is read from."""
+
 SEQUENCES: dict[str, Sequence] = {
-    "T1": SpinEcho(500.0, 15.0, "white"),
+    "T1": T1_WEIGHTED,
     "PD": SpinEcho(3000.0, 20.0, "csf"),
     "T2": SpinEcho(4000.0, 100.0, "csf"),
     "FLAIR": InversionRecovery(9000.0, 120.0),

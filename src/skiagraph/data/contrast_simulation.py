@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skiagraph.data.contrast import SEQUENCES, TISSUES, SpinEcho
+from skiagraph.data.contrast import SEQUENCES, T1_WEIGHTED, TISSUES
 from skiagraph.data.simulation import case_generator
 from skiagraph.errors import DataError, InputError
 
@@ -27,8 +27,8 @@ class ContrastOptions:
 
     Attributes:
         contrasts: names of `SEQUENCES`.
-        noise_percent: standard deviation of the noise of each part of the complex image, in percent of the signal of the
-            sequence's reference tissue.
+        noise_percent: standard deviation of the noise of each part of the complex image, in percent of the signal of
+            the sequence's reference tissue.
         bias_percent: range of the shading over the brain: 20 is 0.90 to 1.10.
         time_jitter, density_jitter: relative spread of T1 and T2, and of proton density, per tissue and head.
         residual_limit: largest residual of the T1 image that is taken over as anatomy.
@@ -154,12 +154,10 @@ def _mixed_signal(
     Brighter on T1 means shorter T1: d ln T1 = -q / |d ln S / d ln T1| of the T1 sequence, d ln T2 = half of it and
     d ln PD a quarter.
     """
-    weighting = SEQUENCES["T1"]
-    assert isinstance(weighting, SpinEcho)  # the table above
     total = np.zeros(texture.shape)
     for share, tissue in zip(fractions, PURE, strict=True):
         density, t1, t2 = parameters[tissue]
-        change = -texture / np.abs(weighting.t1_exponent(t1))
+        change = -texture / np.abs(T1_WEIGHTED.t1_exponent(t1))
         signal = SEQUENCES[name].signal(density * np.exp(0.25 * change), t1 * np.exp(change), t2 * np.exp(0.5 * change))
         total += share * signal
     return total
@@ -174,7 +172,8 @@ def _own_texture(
     noise = generator.normal(size=mask.shape).astype(np.float32)
     smooth = ndimage.gaussian_filter(noise, [options.texture_mm / step for step in spacing_mm], mode="wrap")
     inside = smooth[mask]
-    return 1 + options.texture_percent / 100 * (inside - inside.mean()) / max(float(inside.std()), 1e-12)
+    standard = (inside - inside.mean()) / max(float(inside.std()), 1e-12)
+    return np.asarray(1 + options.texture_percent / 100 * standard, dtype=np.float64)
 
 
 def simulate_contrasts(
