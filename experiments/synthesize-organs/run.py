@@ -81,7 +81,7 @@ class Step:
 def quick() -> Size:
     """The smallest size that passes through every line."""
     small = ("--images", "64", "--warmup", "0", "--batch-size", "8")
-    walk = ("--walk.levels", "6", "--flip-budget", "1", "--filter.no-on")
+    walk = ("--walk.levels", "6", "--flip-budget", "1", "--filter.no-reject")
     return Size(*(Path("runs/organs-quick"), "organs", 4, walk, small, ("lenet", "alexnet"), 2, 5, 0.05, (0.02,), 100))
 
 
@@ -114,7 +114,8 @@ def audits(size: Size) -> Iterator[Step]:
     for name in ARMS:
         folder, crops = size.folder / "audit" / name, str(size.folder / "crops")
         words = ["audit", "--synthetic", str(size.folder / "synthetic" / name), "--training", crops]
-        words += ["--held-out", crops, "--threads", "1", "--output", str(folder)]
+        words += ["--held-out", crops, "--split", str(size.folder / "split.json"), "--threads", "1"]
+        words += ["--output", str(folder)]
         yield Step("audit", folder, tuple(words), may_fail=True)
 
 

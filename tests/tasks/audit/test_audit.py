@@ -12,6 +12,8 @@ from tests.helpers.tiny_prior import filled, record
 from tests.helpers.tiny_sets import spots
 
 from skiagraph.cli import main
+from skiagraph.data.labelled import read_labelled
+from skiagraph.data.labelled_split import split_images, write_image_split
 from skiagraph.data.png import write_png
 from skiagraph.training.prior import Prior
 
@@ -76,6 +78,29 @@ def test_the_result_goes_into_the_model_card(sets: Path) -> None:
     loaded = Prior.load(sets / "prior")
     assert loaded.record.audit is not None
     assert "30 synthetic images against 60 training images" in loaded.record.audit
+
+
+def test_sides_of_a_table_and_of_a_split_say_what_was_seen(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = sets / "data"
+    folder(data, np.concatenate([spots(1, 60), spots(2, 40), spots(4, 10)]))
+    names = [f"class {number % 2}/{number:03d}.png" for number in range(110)]
+    sides = ["train"] * 60 + ["test"] * 40 + ["validation"] * 10
+    rows = [f"{name},{name[:7]},{number},{side}" for number, (name, side) in enumerate(zip(names, sides, strict=True))]
+    (data / "labels.csv").write_text("\n".join(["file,label,patient,split", *rows]) + "\n")
+    given = ["audit", "--synthetic", str(sets / "independent"), "--training", str(data), "--held-out", str(data)]
+    given += ["--output", str(sets / "run"), "--resamples", "100", "--json"]
+    assert main(given) == 0
+    by_table = json.loads(capsys.readouterr().out)["spaces"]
+    write_image_split(sets / "split.json", split_images(read_labelled(data), validation=0))
+    assert main([*given, "--split", str(sets / "split.json")]) == 0
+    by_split = json.loads(capsys.readouterr().out)["spaces"]
+    assert main(words(sets, "independent", "--json")) == 0
+    by_folder = json.loads(capsys.readouterr().out)["spaces"]
+    assert by_table == by_split
+    for one, other in zip(by_table, by_folder, strict=True):
+        assert one["unseen_images"] == other["unseen_images"] == 40
+        assert one["threshold"] == pytest.approx(other["threshold"])
+        assert one["membership_auroc"] == pytest.approx(other["membership_auroc"])
 
 
 def test_refusals_name_the_argument(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:

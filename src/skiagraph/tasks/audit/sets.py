@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skiagraph.data.files import existing_file
 from skiagraph.data.labelled import read_labelled
+from skiagraph.data.labelled_split import read_image_split
 from skiagraph.data.labelled_table import TABLE_NAME
 from skiagraph.data.pictures import find_files, open_pictures
 from skiagraph.errors import DataError, InputError
@@ -93,7 +94,7 @@ def _read(
 
 
 def _labelled(place: Path, name: str, settings: AuditSettings, channels: int | None) -> AuditSet:
-    """A labelled set; where its table gives sides, `training` means "train" and `held_out` all others."""
+    """A labelled set; where it has sides, `training` means "train", `held_out` "test", or "validation" without one."""
     images = read_labelled(
         place,
         size=settings.shape,
@@ -102,10 +103,19 @@ def _labelled(place: Path, name: str, settings: AuditSettings, channels: int | N
         least=1,
         duplicates="allow",
     )
-    if images.sides is not None and name in ("training", "held_out"):
-        sides = np.array(images.sides)
-        images = images.select(sides == "train" if name == "training" else sides != "train")
-    return AuditSet(images.images, images.names)
+    if name == "synthetic":
+        return AuditSet(images.images, images.names)
+    if settings.split is not None and (name == "training" or place == settings.training):
+        split = read_image_split(settings.split, images).split
+        sides = {name: side for side in ("train", "validation", "test") for name in getattr(split, side)}
+        found = np.array([sides[name] for name in images.names])
+    elif images.sides is not None:
+        found = np.array(images.sides)
+    else:
+        return AuditSet(images.images, images.names)
+    unseen = "test" if (found == "test").any() else "validation"
+    part = images.select(found == ("train" if name == "training" else unseen))
+    return AuditSet(part.images, part.names)
 
 
 def _pictures(place: Path, settings: AuditSettings, channels: int | None) -> AuditSet:

@@ -22,6 +22,11 @@ class AuditSettings(Settings):
     synthetic: Path = Field(description="Synthetic images: what `synthesize` or `generate` left, or a folder or file.")
     training: Path = Field(description="The images that the model learned from: class folders, a folder or a file.")
     held_out: Path = Field(description="Real images of the same source that it did not learn from, best as many.")
+    split: Path | None = Field(
+        None,
+        description="JSON file of the split of the training data: its train side is taken, and of `held_out` the "
+        "test side (validation where there is none).",
+    )
     features: list[Literal["random-conv-v1", "image-pca-64", "patch-pca-8"]] = Field(
         ["random-conv-v1", "image-pca-64"], description="Features that are compared beside pixels and SSIM."
     )
