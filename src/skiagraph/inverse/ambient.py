@@ -29,6 +29,7 @@ from skiagraph.diffusion.objective import ObjectiveResult
 from skiagraph.diffusion.schedule import Schedule, expand_like
 from skiagraph.inverse.consistent import LineWeightedNormal
 from skiagraph.inverse.variation import Draws, shown_part
+from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier, MaskedCoilFourier, to_complex, to_real
 from skiagraph.physics.masks import centre_columns
 from skiagraph.physics.operator import conjugate_gradient
@@ -197,7 +198,7 @@ class AmbientObjective:
         u = operator.adjoint(kspace) + rho[:, None, None, None] * operator.normal(noise)
         image = network(u, rho, fewer, maps)
         error = mask * (kspace - CoilFourier(maps).forward(image))
-        count = 2 * kspace.shape[1] * kspace.shape[2] * mask.flatten(1).sum(1).clamp(min=1)
+        count = 2 * present_coils(maps).clamp(min=1) * kspace.shape[2] * mask.flatten(1).sum(1).clamp(min=1)
         squared = torch.view_as_real(error).square().flatten(1).sum(1) / count
         loss = squared / self.network.output_scale(rho) ** 2
         return ObjectiveResult(loss, -2 * rho.log(), {"squared_error": squared.detach()})

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from skiagraph.diffusion.objective import ObjectiveResult
+from skiagraph.inverse.items import coil_draws
+from skiagraph.physics.coils import present_coils
 from skiagraph.physics.masks import MaskFamily
 
 __all__ = ["FreshColumns", "FreshMasks"]
@@ -49,6 +51,8 @@ class FreshMasks:
         full = batch["measurement"]
         _check_complete(batch)
         mask = self.family.draw(streams).to(full.device)
+        if "maps" in batch:
+            streams = coil_draws(streams, present_coils(batch["maps"]).expand(full.shape[0]), full.shape[1])
         noisy = full + self.noise_std * streams.normal_like(full) if self.noise_std > 0 else full
         level = torch.full((full.shape[0],), self.noise_std, device=full.device)
         given = {name: value for name, value in batch.items() if name == "maps"}

@@ -89,6 +89,7 @@ class MaskedImageObjective:
                 "batch: states noise above 0, but this objective is for noiseless measurements; use "
                 "NoisyMeasurementObjective."
             )
+        streams = items.draws(streams)
         t = self.times(self.schedule, streams).to(items.count.device)
         noise = streams.normal_like(items.measurement)
         loss = masked_loss(self.denoiser(network, items), items, t, noise, self.weight)

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.noise_model import CoilNoise, EntryNoise, noise_model
-from skiagraph.physics.coils import check_normalised
+from skiagraph.physics.coils import check_normalised, present_coils
 from skiagraph.physics.fourier import CoilFourier
 from skiagraph.physics.operator import LinearOperator
 from skiagraph.physics.selection import Identity
 
-__all__ = ["MeasuredItems", "measured_items", "squared_norm"]
+__all__ = ["MeasuredItems", "coil_draws", "measured_items", "squared_norm"]
 
 KNOWN = {"measurement", "mask", "maps", "noise", "noise_covariance"}
 
@@ -36,22 +38,46 @@ class MeasuredItems:
         mask: M, real 0/1, of the measurement's number of axes and broadcastable to it.
         operator: T, image -> full measurement: the identity, or the Fourier transform of every coil.
         noise: what is known of the noise in s.
+        coils: (B,) coils of each item of k-space; the others are padding, zero in s and in T. None for images.
     """
 
     measurement: Tensor
     mask: Tensor
     operator: LinearOperator
     noise: EntryNoise | CoilNoise
+    coils: Tensor | None = None
+
+    @property
+    def _channels(self) -> Tensor:
+        """(B,) real numbers at an entry of one channel: a complex one counts twice, coils of padding don't count."""
+        parts = 2 if self.measurement.is_complex() else 1
+        if self.coils is None:
+            return self.mask.new_full((1,), parts * self.measurement.shape[1])
+        return parts * self.coils.to(self.mask)
 
     @property
     def count(self) -> Tensor:
         """(B,) number of observed real entries; a complex entry counts twice."""
-        parts = 2 if self.measurement.is_complex() else 1
-        return parts * self.mask.expand(self.measurement.shape).flatten(1).sum(1)
+        seen = self.mask.expand(self.measurement.shape[0], 1, *self.measurement.shape[2:])
+        return self._channels * seen.flatten(1).sum(1)
+
+    @property
+    def entries(self) -> Tensor:
+        """(B,) number of real entries, observed or not."""
+        return self._channels * self.measurement[0, 0].numel() * torch.ones_like(self.count)
+
+    def draws(self, streams: Any) -> Any:
+        """The streams of the items; coils of padding draw nothing, so that they change nothing."""
+        return streams if self.coils is None else coil_draws(streams, self.coils, self.measurement.shape[1])
 
     def observed(self, image: Tensor) -> Tensor:
         """M T x of an image x."""
         return self.mask * self.operator.forward(image)
+
+
+def coil_draws(streams: Any, coils: Tensor, width: int) -> Any:
+    """The streams of samples of `coils` (B,) coils that were padded to `width`; sources of another kind as they are."""
+    return streams.padded(coils, width) if isinstance(streams, Streams) else streams
 
 
 def squared_norm(value: Tensor) -> Tensor:
@@ -84,7 +110,9 @@ def measured_items(batch: Mapping[str, Tensor], noise_std: float | None = None) 
     if noise is None and covariance is None and noise_std:
         noise = torch.tensor(noise_std, dtype=kept.dtype, device=kept.device)
     model = noise_model(noise, covariance, measurement, kept)
-    return MeasuredItems(seen, kept, _operator(measurement, batch.get("maps")), model)
+    maps = batch.get("maps")
+    coils = None if maps is None else present_coils(maps).clamp(min=1).expand(measurement.shape[0])
+    return MeasuredItems(seen, kept, _operator(measurement, maps), model, coils)
 
 
 def _operator(measurement: Tensor, maps: Tensor | None) -> LinearOperator:

@@ -213,6 +213,7 @@ class NoisyMeasurementObjective:
     def __call__(self, network: Any, batch: Mapping[str, Tensor], streams: Any) -> ObjectiveResult:
         """Loss of each item of a batch; draws a time, n, then (with noise) b and (where it is not white) n'."""
         items = measured_items(batch, self.noise_std)
+        streams = items.draws(streams)
         s, highest = items.measurement, float(items.noise.level.max())
         self._check(highest)
         t = self.times(self.schedule, streams).to(items.count.device)

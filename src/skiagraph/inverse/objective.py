@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from skiagraph.diffusion.objective import ObjectiveResult
 from skiagraph.diffusion.schedule import Schedule, expand_like
-from skiagraph.diffusion.streams import Streams
 from skiagraph.inverse.added_noise import AddedNoise, added_variance, less_noisy
 from skiagraph.inverse.consistent import Anchors, Estimate
+from skiagraph.inverse.items import coil_draws
 from skiagraph.inverse.variation import Draws, shown_part
 from skiagraph.physics.coils import present_coils
 from skiagraph.physics.fourier import CoilFourier
@@ -179,8 +179,7 @@ class MeasurementObjective:
         """Loss of each item of a batch; draws only from `streams`."""
         kspace, mask, maps, level = batch["kspace"], batch["mask"], batch["maps"], batch["noise"]
         coils = present_coils(maps).clamp(min=1)
-        if isinstance(streams, Streams):  # coils of padding draw nothing, so that they change nothing
-            streams = streams.padded(coils, kspace.shape[1])
+        streams = coil_draws(streams, coils, kspace.shape[1])
         kspace, mask, maps = shown_part(kspace, mask, maps, streams, flips=self.flips, rows=self.rows)
         mean, deviation = self.log_rho
         draw = streams.normal(1)[:, 0].to(level)

@@ -101,8 +101,7 @@ def released_noisy_loss(
     else:
         _, x0 = estimate(alpha * (y1 + rho * noise))
         difference = y1 - items.observed(x0)
-    entries = (2 if s.is_complex() else 1) * s[0].numel()
-    main = squared_norm(difference) / (entries * rho**2)
+    main = squared_norm(difference) / (items.entries * rho**2)
     return main + settings.sure_weight * sure / rho**2, main, sure.expand_as(main)
 
 
@@ -178,14 +177,15 @@ class ReferenceMeasurementScoreObjective:
                 f"batch: its noise is not {self.noise_std} for every item; the released objective knows one noise "
                 "level. Use NoisyMeasurementObjective, or give that level."
             )
-        s = items.measurement
+        s, streams = items.measurement, items.draws(streams)
         t = UniformTimes()(self.schedule, streams)[:1].to(s.device).expand(s.shape[0])
         noise = streams.normal_like(s)
         level = self.schedule.log_snr(t)
         if self.noise_std == 0:
             told = self.schedule.original_index(t).to(items.count)
             loss = reference_loss(network, self.schedule, items.operator, s, items.mask, t, noise, told)
-            return ObjectiveResult(loss, level)
+            padding = (2 if s.is_complex() else 1) * s[0].numel() / items.entries  # the mean leaves it out
+            return ObjectiveResult(loss * padding, level)
         probe = streams.normal_like(s)
         loss, main, sure = released_noisy_loss(network, items, self.schedule, t, noise, probe, self.settings)
         return ObjectiveResult(loss, level, {"main": main.detach(), "sure": sure.detach()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ from skiagraph.physics.fourier import CoilFourier
 from skiagraph.tasks.measurement.coils import combined_images, map_file, read_coil_slices
 from skiagraph.tasks.measurement.items import measurement_objective, open_training_data
 from skiagraph.tasks.measurement.settings import TrainMeasurementSettings
+
+
+def _half(u: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    """A network of k-space that gives half of what it sees."""
+    return 0.5 * u[:, :2]
 
 
 def settings(data: Path, **changes: Any) -> TrainMeasurementSettings:
@@ -134,6 +140,21 @@ def test_undersampled_scans_keep_their_own_lines(tmp_path: Path) -> None:
         open_training_data(settings(tmp_path, kind="k-space", mask={"family": "random"}))
     with pytest.raises(InputError, match="need complete k-space"):
         open_training_data(settings(tmp_path, kind="k-space", mask={"family": "own"}, kspace="combined"))
+
+
+def test_scans_of_unequal_coil_counts_share_a_batch(tmp_path: Path) -> None:
+    content = scan(slices=1, mask=np.ones(32, dtype=bool))
+    write_fastmri(tmp_path / "a.h5", content)
+    write_fastmri(tmp_path / "b.h5", replace(content, data=content.data[:, :3], noise_scan=None))
+    chosen = settings(tmp_path, kind="k-space", mask={"family": "random"}, noise_std=0.1)
+    data = open_training_data(chosen)
+    both, alone = (data.items.batch(torch.tensor(index)) for index in ([0, 1], [1]))
+    assert both["measurement"].shape == (2, 4, 32, 32)
+    assert not bool(both["maps"][1, 3].any())
+    objective = measurement_objective(chosen, data)
+    few = {**alone, **{name: alone[name][:, :3] for name in ("measurement", "maps")}}  # as if no other file were there
+    together = objective(_half, both, Streams([3, 4])).loss[1]
+    torch.testing.assert_close(together, objective(_half, few, Streams([4])).loss[0], rtol=2e-5, atol=1e-6)
 
 
 def test_maps_beside_a_scan_are_used(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from skiagraph.errors import InputError
 from skiagraph.inverse.fresh_masks import FreshMasks
 from skiagraph.inverse.noisy_objective import NoisyMeasurementObjective
 from skiagraph.inverse.released_objective import ReferenceMeasurementScoreObjective
+from skiagraph.physics.coils import pad_coils
 from skiagraph.physics.masks import MaskFamily
 from skiagraph.tasks.measurement.coils import CoilSlices, read_coil_slices
 from skiagraph.tasks.measurement.masks import MaskBank, mask_family
@@ -75,7 +76,7 @@ class CoilItems:
     """Slices of k-space as measurements; see `PictureItems` for the arguments.
 
     Args:
-        parts: slices file by file, all of one matrix and number of coils.
+        parts: slices file by file, all of one matrix; those of fewer coils get coils of zeros in a batch.
         family: mask family; None keeps each slice's own mask.
         noise_std: noise added to complete k-space, per part.
         seed: seed of masks and noise.
@@ -99,6 +100,10 @@ class CoilItems:
     def batch(self, indices: Tensor) -> dict[str, Tensor]:
         """The items at `indices`: "measurement" and "maps" (B, coils, H, W), "mask" (B, 1, 1, W), "noise" (B,)."""
         items = [self._item(int(index)) for index in indices]
+        width = max(part.kspace.shape[1] for part in self.parts)
+        for item in items:
+            for name in ("measurement", "maps"):
+                item[name] = pad_coils(item[name][None], width)[0]
         return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
     def _place(self, index: int) -> tuple[CoilSlices, int]:
@@ -210,10 +215,10 @@ def _coil_data(settings: TrainMeasurementSettings, on_progress: OnProgress) -> T
             file, combined=combined, size=settings.shape, choose=lambda n: range(max(0, n - last)), on_progress=silent
         )
         parts.append(part)
-        if part.kspace.shape[1:] != parts[0].kspace.shape[1:]:
+        if part.kspace.shape[2:] != parts[0].kspace.shape[2:]:
             raise InputError(
-                f"data: {file} has (coils, rows, columns) {tuple(part.kspace.shape[1:])}, but {chosen[0]} has "
-                f"{tuple(parts[0].kspace.shape[1:])}; train on scans of one size, or crop them with kspace: combined"
+                f"data: {file} has (rows, columns) {tuple(part.kspace.shape[2:])}, but {chosen[0]} has "
+                f"{tuple(parts[0].kspace.shape[2:])}; train on scans of one size, or crop them with kspace: combined"
             )
     on_progress("scans", len(chosen), len(chosen))
     size = (int(parts[0].kspace.shape[-2]), int(parts[0].kspace.shape[-1]))
