@@ -202,6 +202,15 @@ COMMANDS = (
         f"{_TASKS}.simulate:ScanFileSettings",
         f"{_TASKS}.simulate:simulate_file",
         f"{_TASKS}.simulate:expectation",
+        variant="scan",
+    ),
+    Command(
+        "simulate",
+        "Show one brain in several contrasts, computed from a T1-weighted head, with its tissues as truth.",
+        f"{_TASKS}.simulate_contrasts:ContrastSettings",
+        f"{_TASKS}.simulate_contrasts:simulate_contrast_files",
+        f"{_TASKS}.simulate_contrasts:expectation",
+        variant="contrasts",
     ),
     Command(
         "maps",
@@ -231,6 +240,14 @@ COMMANDS = (
         "Turn a guided-diffusion or improved-diffusion checkpoint into a prior folder.",
         f"{_TASKS}.import_checkpoint:ImportSettings",
         f"{_TASKS}.import_checkpoint:import_checkpoint",
+        variant="prior",
+    ),
+    Command(
+        "import-checkpoint",
+        "Turn a noisy classifier of guided-diffusion into a classifier folder.",
+        f"{_TASKS}.import_classifier:ImportClassifierSettings",
+        f"{_TASKS}.import_classifier:import_classifier",
+        variant="classifier",
     ),
     Command(
         "doctor",
