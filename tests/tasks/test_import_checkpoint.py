@@ -113,3 +113,19 @@ def test_files_that_are_no_weights_are_data_errors(tmp_path: Path, capsys: pytes
     assert "not a file of plain weights" in capsys.readouterr().err
     assert main(["import-checkpoint", str(tmp_path / "gone.pt"), *ARGUMENTS, "--output", str(tmp_path / "p")]) == 3
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_levels_and_the_branch_without_label_are_as_stated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, _ = checkpoint(tmp_path, classes=3)
+    words = ["import-checkpoint", str(path), *ARGUMENTS, "--output", str(tmp_path / "prior")]
+    assert main([*words, "--levels", "ddim250", "--unlabelled"]) == 0
+    prior = Prior.load(tmp_path / "prior")
+    assert prior.record.extra["trained_times"] == "ddim250"
+    x = torch.zeros(1, 2, 16, 16)
+    unlabelled = prior.denoiser()(x, torch.tensor(4.0)).x0
+    assert torch.equal(unlabelled, prior.denoiser()(x, torch.tensor(4.0), {"label": torch.tensor([-1])}).x0)
+    assert main([*words, "--levels", "ddim60"]) == 2
+    assert "ddim60" in capsys.readouterr().err
+    bare = checkpoint(tmp_path)[0]
+    assert main(["import-checkpoint", str(bare), *ARGUMENTS, "--output", str(tmp_path / "p"), "--unlabelled"]) == 2
+    assert "no classes" in capsys.readouterr().err

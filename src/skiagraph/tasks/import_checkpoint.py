@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,6 +44,14 @@ class ImportSettings(Settings):
     downsample_depth: bool = Field(False, description="3-D only: the first spatial axis is downsampled too.")
     schedule: Literal["linear", "cosine"] = Field("linear", description="Noise schedule of training.")
     steps: int = Field(1000, ge=2, description="Noise levels of training, before any respacing.")
+    levels: str | None = Field(
+        None,
+        description='Levels that it was trained on, "ddim250" say, where not all `steps`; others are refused later.',
+    )
+    unlabelled: bool = Field(
+        False,
+        description="Trained with label dropout, so that it may be asked without label (classifier-free guidance).",
+    )
     time: Literal["original_index", "rescaled"] = Field(
         "original_index", description='What the network saw as time; "rescaled" if trained with rescale_timesteps.'
     )
@@ -126,11 +134,25 @@ def _check_names(settings: ImportSettings, config: UNetConfig) -> list[str]:
     return settings.classes or [str(number) for number in range(config.classes)]
 
 
+def _check_levels(settings: ImportSettings) -> str | None:
+    """Return the respacing that the network was trained on, after trying it; None for all levels."""
+    from skiagraph.diffusion import linear_table
+
+    if settings.levels is None or settings.levels == str(settings.steps):
+        return None
+    try:
+        linear_table(settings.steps).respaced(settings.levels)
+    except ValueError as error:
+        raise InputError(f"levels: {error}") from error
+    return settings.levels
+
+
 def _record(settings: ImportSettings, config: UNetConfig, notes: ImportNotes) -> PriorRecord:
     from skiagraph.training.architectures import unet_architecture
     from skiagraph.training.record import PriorRecord
 
     channels, learned = _check_channels(settings, config)
+    levels = _check_levels(settings)
     classes = _check_names(settings, config)
     averaged = "exponential average" + (f", decay {notes.ema_rate:g} a step" if notes.ema_rate is not None else "")
     return PriorRecord.model_validate(
@@ -167,6 +189,7 @@ def _record(settings: ImportSettings, config: UNetConfig, notes: ImportNotes) ->
                 "import_messages": list(notes.messages),
                 "weights_in_file": averaged if notes.ema else "no average, by the name of the file",
                 "training_steps": notes.steps,
+                **({"trained_times": levels} if levels else {}),
             },
         }
     )
@@ -184,6 +207,10 @@ def import_checkpoint(settings: ImportSettings, on_progress: OnProgress = silent
 
     on_progress("importing", 0, 2)
     config, weights, notes = _read(settings)
+    if settings.unlabelled:
+        if not config.classes:
+            raise InputError("unlabelled: the network has no classes, so every call is without label; leave it out")
+        config = replace(config, unlabelled=True)
     record = _record(settings, config, notes)
     network = UNet(config)
     network.load_state_dict(weights)

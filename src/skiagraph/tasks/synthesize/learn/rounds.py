@@ -88,6 +88,7 @@ def train_in_rounds(
             history.append(found)
             write_whole(folder / HISTORY_NAME, "".join(json.dumps(entry) + "\n" for entry in history).encode())
         barrier()
+        history = _history(folder / HISTORY_NAME)  # what the first process wrote, for all of them
     weights = load_tensors(folder / BEST_NAME)[0] if process_rank() == 0 else {}
     return Trained(weights, tuple(history), seen, seconds)
 
