@@ -97,7 +97,7 @@ def test_dicom_in_hounsfield_units_and_turned_over(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     stored = np.array([[0, 1024], [1264, 4095]], np.uint16)
     dicom(tmp_path / "a" / "0.dcm", stored, RescaleSlope=1, RescaleIntercept=-1024)
-    dicom(tmp_path / "a" / "1.dcm", stored, PhotometricInterpretation="MONOCHROME1")
+    dicom(tmp_path / "a" / "IM0001", stored, PhotometricInterpretation="MONOCHROME1")
     windowed = read_labelled(tmp_path, window=(-160, 240))
     np.testing.assert_allclose(windowed.images[0, 0], [[-1, 2 * 160 / 400 - 1], [1, 1]], atol=1e-6)
     whole = read_labelled(tmp_path)

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["Fit", "PixelRules", "RawPixels", "fitted", "read_pixels", "readable_suffixes", "register_reader"]
+__all__ = [
+    "Fit",
+    "PixelRules",
+    "RawPixels",
+    "fitted",
+    "format_of",
+    "read_pixels",
+    "readable_suffixes",
+    "register_reader",
+]
 
 Fit = Literal["crop", "pad", "stretch"]
 
@@ -95,6 +104,18 @@ def _known() -> None:
         register_reader(dicom_pixels.SUFFIXES, dicom_pixels.read_dicom_pixels)
 
 
+def format_of(path: Path) -> str | None:
+    """The format of a file by the end of its name, ".dcm" for DICOM files of any name; None where none is known."""
+    _known()
+    name = path.name.lower()
+    suffix = next((suffix for suffix in sorted(_READERS, key=len, reverse=True) if name.endswith(suffix)), None)
+    if suffix is None and path.is_file():
+        with open(path, "rb") as file:
+            if file.read(132)[128:] == b"DICM":
+                return ".dcm"
+    return suffix
+
+
 def read_pixels(path: Path, rules: PixelRules) -> NDArray[np.float32]:
     """Read the images (S, C, H, W) of one file, float32 in [-1, 1].
 
@@ -102,9 +123,7 @@ def read_pixels(path: Path, rules: PixelRules) -> NDArray[np.float32]:
         path: the file; its name says the format.
         rules: size, channels, intensities.
     """
-    _known()
-    name = path.name.lower()
-    suffix = next((suffix for suffix in sorted(_READERS, key=len, reverse=True) if name.endswith(suffix)), None)
+    suffix = format_of(path)
     if suffix is None:
         raise DataError(f"{path}: files that end in {', '.join(readable_suffixes())} can be read; convert it to one")
     raw = _READERS[suffix](path, rules.channels)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skiagraph.data.image_readers import readable_suffixes
+from skiagraph.data.image_readers import format_of, readable_suffixes
 from skiagraph.errors import DataError, InputError
 
 __all__ = ["CLASSES_NAME", "LabelledFile", "class_folders", "natural_order"]
@@ -45,7 +45,7 @@ def class_folders(root: Path) -> list[LabelledFile]:
     for folder in folders:
         inside = sorted(item for item in folder.rglob("*") if item.is_file() and not item.name.startswith("."))
         wanted = [item for item in inside if item.name.lower() not in IGNORED]
-        foreign = [item for item in wanted if not item.name.lower().endswith(readable_suffixes())]
+        foreign = [item for item in wanted if format_of(item) is None]
         if foreign:
             allowed = ", ".join(readable_suffixes())
             raise DataError(f"{foreign[0]} is not an image that can be read ({allowed}); move it away or convert it")

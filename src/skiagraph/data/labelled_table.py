@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from skiagraph.data.files import existing_file
-from skiagraph.data.image_readers import readable_suffixes
+from skiagraph.data.image_readers import format_of
 from skiagraph.data.labelled_files import LabelledFile
 from skiagraph.errors import DataError, InputError
 
@@ -76,7 +76,7 @@ def _check_files(table: Path, root: Path, files: list[LabelledFile]) -> None:
     missing = [name for name in named if not (root / name).is_file()]
     if missing:
         raise DataError(f"{table}: {len(missing)} of {len(named)} files are not in {root}, such as {missing[:3]}")
-    inside = (item for item in root.rglob("*") if item.is_file() and item.name.lower().endswith(readable_suffixes()))
+    inside = (item for item in root.rglob("*") if item.is_file() and format_of(item) is not None)
     extra = sorted({item.relative_to(root).as_posix() for item in inside} - set(named))
     if extra:
         raise DataError(
