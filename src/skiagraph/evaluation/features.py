@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skiagraph.evaluation.arrays import real_array
+from skiagraph.evaluation.imagenet_features import EffLite0
 
 __all__ = [
     "FEATURES",
@@ -247,6 +248,7 @@ FEATURES: dict[str, Callable[[NDArray[np.float64]], Features]] = {
     "random-conv-v1": lambda reference: RandomConvolutions(reference.shape[1]),
     "image-pca-64": ImageComponents.of,
     "patch-pca-8": PatchComponents.of,
+    "EffLite0": lambda reference: EffLite0.load(),
 }
 """Name -> what makes the features, from the reference images (N, C, H, W)."""
 

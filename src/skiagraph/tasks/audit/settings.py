@@ -27,7 +27,7 @@ class AuditSettings(Settings):
         description="JSON file of the split of the training data: its train side is taken, and of `held_out` the "
         "test side (validation where there is none).",
     )
-    features: list[Literal["random-conv-v1", "image-pca-64", "patch-pca-8"]] = Field(
+    features: list[Literal["random-conv-v1", "image-pca-64", "patch-pca-8", "EffLite0"]] = Field(
         ["random-conv-v1", "image-pca-64"], description="Features that are compared beside pixels and SSIM."
     )
     flips: bool = Field(True, description="Compare flipped images too.")

@@ -12,7 +12,7 @@ from skiagraph.config import Settings
 
 __all__ = ["DistributionSettings", "FeatureName"]
 
-FeatureName = Literal["random-conv-v1", "image-pca-64", "patch-pca-8"]
+FeatureName = Literal["random-conv-v1", "image-pca-64", "patch-pca-8", "EffLite0"]
 
 
 class DistributionSettings(Settings):

@@ -24,8 +24,6 @@ from skiagraph.tasks.progress import OnProgress
 
 __all__ = ["LastFeatures", "set_figures"]
 
-NAMED = ("random-conv-v1", "image-pca-64")
-
 
 @dataclass(frozen=True, eq=False)
 class LastFeatures:
@@ -69,7 +67,7 @@ def set_figures(sets: StudySets, settings: DownstreamSettings, on_progress: OnPr
     seed = number_of(settings.seed, "figures")
     network = train_classifier(name, given, len(sets.classes), settings.training, seed).network
     try:
-        kinds: list[Features] = [fit_features(kind, real.images) for kind in NAMED]
+        kinds: list[Features] = [fit_features(kind, real.images) for kind in settings.features]
     except ValueError as error:
         raise DataError(f"real: {error}") from error
     kinds.append(LastFeatures(network, f"{name}-on-real"))

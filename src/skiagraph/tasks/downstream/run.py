@@ -157,7 +157,13 @@ def _kept_figures(
     """Figures of the sets, computed once for the same images and settings."""
     if not study.sets.synthetic:
         return []
-    facts = [study.data, settings.figure_network, settings.training.model_dump(mode="json"), settings.neighbours]
+    facts = [
+        study.data,
+        settings.features,
+        settings.figure_network,
+        settings.training.model_dump(mode="json"),
+        settings.neighbours,
+    ]
     identity = hashlib.sha256(json.dumps([*facts, settings.seed], sort_keys=True).encode()).hexdigest()
     path = folder / "sets.json"
     if path.exists():

@@ -105,6 +105,9 @@ class DownstreamSettings(Settings):
     figure_network: NetworkName = Field(
         "resnet-10", description="Trained on real images for features, class score and label agreement of the sets."
     )
+    features: list[Literal["random-conv-v1", "image-pca-64", "patch-pca-8", "EffLite0"]] = Field(
+        ["random-conv-v1", "image-pca-64"], description="Features that sets are compared on, beside that network's own."
+    )
     neighbours: int = Field(5, ge=1, description="k of precision, recall, density and coverage.")
     size: list[int] | None = Field(
         None, min_length=1, max_length=2, description="Rows and columns all images are brought to; default: as found."
