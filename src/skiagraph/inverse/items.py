@@ -111,8 +111,9 @@ def measured_items(batch: Mapping[str, Tensor], noise_std: float | None = None) 
         noise = torch.tensor(noise_std, dtype=kept.dtype, device=kept.device)
     model = noise_model(noise, covariance, measurement, kept)
     maps = batch.get("maps")
+    operator = _operator(measurement, maps)
     coils = None if maps is None else present_coils(maps).clamp(min=1).expand(measurement.shape[0])
-    return MeasuredItems(seen, kept, _operator(measurement, maps), model, coils)
+    return MeasuredItems(seen, kept, operator, model, coils)
 
 
 def _operator(measurement: Tensor, maps: Tensor | None) -> LinearOperator:
