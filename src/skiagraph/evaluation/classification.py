@@ -72,7 +72,8 @@ def score_runs(predictions: Predictions, weights: ArrayLike | None = None) -> di
     Balanced accuracy: mean recall over the classes that occur. Macro-AUROC: mean over classes of the area under the
     curve of that class against all others, ties counting half. Quadratic kappa: Cohen's, weighted by the squared
     distance of the classes' positions; it means something where their order does. ECE: sum over 15 equal bins of the
-    largest probability of |share correct - mean probability| times the bin's share. Brier: mean of sum_k (p_k - [k = y])^2.
+    largest probability of |share correct - mean probability| times the bin's share. Brier: mean over images of
+    sum_k (p_k - [k = y])^2.
     Equal to scikit-learn's `balanced_accuracy_score`, `roc_auc_score` (one-vs-rest, macro) and `cohen_kappa_score`.
 
     Args:
