@@ -41,13 +41,7 @@ def read_medmnist(
     for key, side in SIDES.items():
         if f"{key}_images" not in content:
             continue
-        pixels, marks = content[f"{key}_images"], content[f"{key}_labels"]
-        if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
-            raise DataError(f"{path}: {key}_images is {pixels.dtype} {pixels.shape}; bytes (n, H, W[, 3]) are needed")
-        if marks.ndim > 1 and marks.shape[1:] != (1,):
-            raise DataError(f"{path}: {key}_labels has shape {marks.shape}; one label an image (n, 1) is needed")
-        if len(marks) != len(pixels):
-            raise DataError(f"{path}: {len(pixels)} {key}_images but {len(marks)} {key}_labels")
+        pixels, marks = _side(path, key, content)
         images.append(pixels[:, None] if pixels.ndim == 3 else np.moveaxis(pixels, 3, 1))
         labels.append(marks.reshape(-1).astype(np.int64))
         names += [f"{key}/{number:06d}" for number in range(len(pixels))]
@@ -62,6 +56,18 @@ def read_medmnist(
     if marks.min() < 0 or marks.max() >= len(known):
         raise InputError(f"classes: found {len(known)} names, but {path} has labels {marks.min()} to {marks.max()}")
     return stacked, marks, known, tuple(names), None, tuple(sides)
+
+
+def _side(path: Path, key: str, content: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Images and labels of one side, checked."""
+    pixels, marks = content[f"{key}_images"], content[f"{key}_labels"]
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
+        raise DataError(f"{path}: {key}_images is {pixels.dtype} {pixels.shape}; bytes (n, H, W[, 3]) are needed")
+    if marks.ndim > 1 and marks.shape[1:] != (1,):
+        raise DataError(f"{path}: {key}_labels has shape {marks.shape}; one label an image (n, 1) is needed")
+    if len(marks) != len(pixels):
+        raise DataError(f"{path}: {len(pixels)} {key}_images but {len(marks)} {key}_labels")
+    return pixels, marks
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -68,8 +68,7 @@ def train_in_rounds(
     ends = [*range(every, settings.images, every), settings.images]
     seconds, seen = 0.0, 0
     for number, end in enumerate(ends):
-        last = number == len(ends) - 1
-        if number < len(history) and not last:
+        if number < min(len(history), len(ends) - 1):
             continue
         trained = train(
             network,
@@ -82,15 +81,20 @@ def train_in_rounds(
         seconds, seen = trained.seconds, trained.images
         if number >= len(history) and process_rank() == 0:
             average = trained.averages["exponential"]
-            found = {"images": seen, **judge(with_weights(network, average))}
-            if all(found["loss"] < entry["loss"] for entry in history):
-                save_tensors(folder / BEST_NAME, average, {"images": seen})
-            history.append(found)
-            write_whole(folder / HISTORY_NAME, "".join(json.dumps(entry) + "\n" for entry in history).encode())
+            history.append({"images": seen, **judge(with_weights(network, average))})
+            _keep(folder, history, average)
         barrier()
         history = _history(folder / HISTORY_NAME)  # what the first process wrote, for all of them
     weights = load_tensors(folder / BEST_NAME)[0] if process_rank() == 0 else {}
     return Trained(weights, tuple(history), seen, seconds)
+
+
+def _keep(folder: Path, history: list[dict[str, Any]], weights: Mapping[str, Tensor]) -> None:
+    """Write the history, and before it the weights of its last round where they are the best."""
+    *earlier, last = history
+    if all(last["loss"] < entry["loss"] for entry in earlier):
+        save_tensors(folder / BEST_NAME, weights, {"images": last["images"]})
+    write_whole(folder / HISTORY_NAME, "".join(json.dumps(entry) + "\n" for entry in history).encode())
 
 
 def _history(file: Path) -> list[dict[str, Any]]:
