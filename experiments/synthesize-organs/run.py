@@ -25,7 +25,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collect import collect
@@ -174,12 +174,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--shard", type=int, nargs=2)
     parser.add_argument("--folder", type=Path, help="of the runs; default runs/organs")
+    parser.add_argument("--no-sweep", action="store_true", help="of ratios")
     chosen = parser.parse_args()
     os.chdir(ROOT)
     plain = Size(Path(f"runs/{chosen.set}"), chosen.set)
     size = quick() if chosen.quick else plain
     if chosen.folder is not None:
-        size = Size(**{**vars(size), "folder": chosen.folder})
+        size = replace(size, folder=chosen.folder)
+    if chosen.no_sweep:
+        size = replace(size, sweep=())
     if "data" in chosen.only:
         prepare(size)
     for step in (*trainings(size), *syntheses(size), *audits(size)):
