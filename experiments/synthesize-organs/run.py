@@ -119,12 +119,20 @@ def audits(size: Size) -> Iterator[Step]:
         yield Step("audit", folder, tuple(words), may_fail=True)
 
 
+def reachable(size: Size, ready: Sequence[str]) -> float:
+    """The ratio asked for, or the largest that every synthetic set has images for: a judge may have left fewer."""
+    real = len(json.loads((size.folder / "split.json").read_text())["train"])
+    kept = [len(list((size.folder / "synthetic" / name / "images").rglob("*.png"))) for name in ready]
+    return min([size.ratio, *(int(100 * count / real) / 100 for count in kept)])
+
+
 def downstream(size: Size, minutes: float | None, shard: Sequence[int] | None) -> Step:
     """The classifiers; arms whose set is not there yet are left out, and join when it is."""
     folder = size.folder / "downstream"
     words = ["evaluate", "downstream", "--real", str(size.folder / "crops")]
-    words += ["--split", str(size.folder / "split.json"), "--rule", "log_odds_target", "--ratio", str(size.ratio)]
     ready = [name for name in ARMS if (size.folder / "synthetic" / name / "command.json").exists()]
+    words += ["--split", str(size.folder / "split.json"), "--rule", "log_odds_target"]
+    words += ["--ratio", str(reachable(size, ready))]
     words += ["--synthetic", *(word for name in ready for word in (name, str(size.folder / "synthetic" / name)))]
     words = words if ready else words[:-1]
     words += ["--networks", *size.networks, "--seeds", str(size.seeds), "--training.steps", str(size.steps)]
