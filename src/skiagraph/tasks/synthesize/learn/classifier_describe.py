@@ -18,6 +18,7 @@ from skiagraph.training.record import ArchitectureRecord, ScheduleRecord
 
 __all__ = ["classifier_architecture", "describe_classifier"]
 
+_TABLE = ScheduleRecord(kind="linear_table", settings={"steps": 1000})
 LIMITS = (
     "Not a medical device; not for diagnosis.",
     "Probabilities are calibrated on images like the validation images only.",
@@ -73,30 +74,30 @@ def describe_classifier(
         rows: scores of each bin of noise levels.
         edges: positions in the table that bound the bins.
     """
-    noisy = isinstance(settings, NoisyClassifierSettings)
     classes = list(split.images.classes)
-    what = "images at any level of noise" if noisy else "clean images"
-    bins = [{name: round(value, 4) for name, value in row.items()} for row in rows]
+    what = "clean images"
+    own: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    if isinstance(settings, NoisyClassifierSettings):
+        what = "images at any level of noise"
+        own = {"schedule": _TABLE, "times": settings.times, "trained_times": settings.levels}
+        bins = [{name: round(value, 4) for name, value in row.items()} for row in rows]
+        found = {"bins": bins, "bin_edges": list(edges)}
     return ClassifierRecord(
         name=settings.name,
         summary=f"Classifier of {what} into {len(classes)} classes, from {len(split.split.train)} images.",
-        kind="noisy" if noisy else "clean",
+        kind="noisy" if own else "clean",
         architecture=ArchitectureRecord.model_validate(dict(architecture)),
         classes=classes,
         channels=split.images.channels,
         size=list(split.images.size),
         normalisation=normalisation(settings),
-        schedule=ScheduleRecord(kind="linear_table", settings={"steps": 1000}) if noisy else None,
-        times=settings.times if isinstance(settings, NoisyClassifierSettings) else None,
-        trained_times=settings.levels if isinstance(settings, NoisyClassifierSettings) else None,
         temperature=temperature,
         data=data_record(settings, split),
         training=training_record(settings, "cross-entropy", trained.images, loop_settings(settings).ema_half_life),
         licence=settings.licence,
         figures=dict(figures),
         limits=list(LIMITS),
-        extra={
-            "best_at_images": trained.best["images"],
-            **({"bins": bins, "bin_edges": list(edges)} if noisy else {}),
-        },
+        extra={"best_at_images": trained.best["images"], **found},
+        **own,
     )
