@@ -1,0 +1,1 @@
+"""Masks of lesions from yes/no labels: conditional differences of a labelled prior, and what makes masks of them."""
