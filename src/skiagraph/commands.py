@@ -43,6 +43,7 @@ _MEASUREMENT = f"{_TASKS}.measurement"
 _RIVALS = f"{_RECONSTRUCT}.rivals"
 _SYNTHESIZE = f"{_TASKS}.synthesize"
 _LEARN = f"{_TASKS}.synthesize.learn"
+_TRANSLATE = f"{_TASKS}.translate"
 COMMANDS = (
     Command(
         "demo",
@@ -97,6 +98,14 @@ COMMANDS = (
         f"{_LEARN}.classifiers:train_classifier",
         f"{_LEARN}.classifiers:expectation",
         variant="classifier",
+    ),
+    Command(
+        "train",
+        "Train a prior of a target modality that a source of any modality can steer, from the target alone.",
+        f"{_TRANSLATE}.settings:TranslatePriorSettings",
+        f"{_TRANSLATE}.train:train_translate_prior",
+        f"{_TRANSLATE}.train:expectation",
+        variant="translate-prior",
     ),
     Command(
         "generate",
@@ -211,6 +220,14 @@ COMMANDS = (
         f"{_TASKS}.simulate_contrasts:simulate_contrast_files",
         f"{_TASKS}.simulate_contrasts:expectation",
         variant="contrasts",
+    ),
+    Command(
+        "simulate",
+        "Insert lesions of real shapes into sample brains: labelled slices to learn from, masks to judge by.",
+        f"{_TASKS}.simulate_lesions:LesionSettings",
+        f"{_TASKS}.simulate_lesions:simulate_lesion_files",
+        f"{_TASKS}.simulate_lesions:expectation",
+        variant="lesions",
     ),
     Command(
         "maps",

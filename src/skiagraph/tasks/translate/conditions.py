@@ -1,0 +1,97 @@
+"""From a source to the channels that a target prior is shown: similarity maps, the source itself, a flag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from skiagraph.similarity import Descriptor, LocalInformation, SimilarityMap, similarity
+from skiagraph.tasks.translate.guidance import condition_maps
+from skiagraph.tasks.translate.settings import ConditionSettings
+
+__all__ = ["ConditionMaps"]
+
+_REACH = {"mind-ssc": 2, "mind": 2, "lmi": 2, "edges": 5}
+
+
+@dataclass(frozen=True)
+class ConditionMaps:
+    """Maps of slices or volumes, as a condition is stated.
+
+    Args:
+        settings: kind, windows, further channels.
+    """
+
+    settings: ConditionSettings
+
+    @property
+    def measure(self) -> SimilarityMap | None:
+        """The similarity; None for kind "none"."""
+        kind = self.settings.kind
+        if kind == "none":
+            return None
+        if kind == "lmi-reference":
+            chosen = self.settings
+            return LocalInformation.reference(chosen.patch, chosen.sigma, chosen.normalise)
+        if kind == "lmi":
+            return LocalInformation.default(self.settings.windows)
+        return similarity(kind)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the maps depend on the state."""
+        return self.settings.kind.startswith("lmi")
+
+    @property
+    def reach(self) -> int:
+        """Slices on each side that a map of one slice looks at."""
+        return _REACH.get(self.settings.kind, 0) if self.settings.windows == 3 else 0
+
+    @property
+    def channels(self) -> int:
+        """Channels in all: maps, source, flag; 0 for kind "none"."""
+        measure = self.measure
+        if measure is None:
+            return 0
+        maps = measure.channels(self.settings.windows) * (2 if self.dynamic else 1)
+        return maps + int(self.settings.show_source) + int(self.settings.flag)
+
+    def of_images(self, source: Tensor, searched: Tensor | None = None) -> Tensor:
+        """(B, C, *S) with flag 1, of images (B, 1, *S) in [0, 1] with as many axes as the windows have.
+
+        Args:
+            source: stands for the known image.
+            searched: what it is compared with, for dynamic maps.
+        """
+        measure = self.measure
+        if measure is None:
+            raise ValueError("kind: found 'none'; there are no maps to make.")
+        if self.dynamic:
+            if searched is None:
+                raise ValueError("searched: found none; local mutual information compares two images.")
+            parts = [condition_maps(measure, source, searched)]
+        else:
+            parts = [cast(Descriptor, measure).describe(source)]
+        if self.settings.show_source:
+            parts.append(source)
+        if self.settings.flag:
+            parts.append(torch.ones_like(source))
+        return torch.cat(parts, 1)
+
+    def of_slabs(self, source: Tensor, searched: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) of the middle slices of slabs (B, D, H, W) in [0, 1]."""
+        middle = source.shape[1] // 2
+        if self.settings.windows == 2:
+            seen = None if searched is None else searched[:, middle, None]
+            return self.of_images(source[:, middle, None], seen)
+        return self.of_images(source[:, None], None if searched is None else searched[:, None])[:, :, middle]
+
+    def of_stack(self, source: Tensor, searched: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) of a stack of neighbouring slices (N, 1, H, W) in [0, 1]."""
+        if self.settings.windows == 2:
+            return self.of_images(source, searched)
+        seen = None if searched is None else searched.transpose(0, 1)[None]
+        return self.of_images(source.transpose(0, 1)[None], seen)[0].transpose(0, 1)

@@ -1,0 +1,99 @@
+"""Target images that stand for a source: intensities in random disorder, shading, noise; and anatomy bent a little."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from skiagraph.tasks.translate.settings import ShapeSettings
+
+__all__ = ["RandomShape", "remapped"]
+
+_KNOTS = 6
+_NOISE, _SHADING, _UNCHANGED = 0.05, 0.15, 0.15
+
+
+def remapped(images: Tensor, streams: Any) -> Tensor:
+    """Images as another modality might show them: f(u) (1 + shading) + noise, f piecewise linear with random values.
+
+    f maps the foreground's [0, 1] onto [0, 1], is drawn anew for every image, and need not rise; 15 % of the images
+    keep their intensities. Zero (background) stays zero. Nothing is known of any real second modality.
+
+    Args:
+        images: (B, D, *S) in [0, 1], background 0; one f for all of a sample.
+        streams: one a sample; draws as many numbers whatever they are.
+    """
+    inside = images > 0.01
+    draws = streams.uniform(_KNOTS + 8).to(images)
+    knots = draws[:, :_KNOTS]
+    position = (images.clamp(0, 1) * (_KNOTS - 1)).clamp(max=_KNOTS - 1 - 1e-4)
+    index = position.floor().long()
+    table = knots.reshape(len(images), _KNOTS)
+    flat = index.flatten(1)
+    low, high = table.gather(1, flat), table.gather(1, flat + 1)
+    mapped = (low + (high - low) * (position - index).flatten(1)).reshape(images.shape)
+    keep = _column(draws[:, _KNOTS] < _UNCHANGED, images)
+    mapped = torch.where(keep, images, _stretched(mapped, inside))
+    shading = _shading(images, draws[:, _KNOTS + 1 : _KNOTS + 7])
+    noise = streams.normal_like(images) * _column(_NOISE * draws[:, -1], images)
+    return torch.where(inside, (mapped * (1 + shading) + noise).clamp(0, 1), 0.0)
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _stretched(images: Tensor, inside: Tensor) -> Tensor:
+    """Each sample's foreground spread over [0, 1], as a scan's is before translation."""
+    low = torch.where(inside, images, 2.0).flatten(1).amin(1)
+    high = torch.where(inside, images, -1.0).flatten(1).amax(1)
+    width = (high - low).clamp(min=1e-3)
+    return ((images - _column(low, images)) / _column(width, images)).clamp(0, 1)
+
+
+def _shading(images: Tensor, draws: Tensor) -> Tensor:
+    """A slope and a bowl along the last two axes, at most 15 % each way."""
+    rows, columns = (
+        torch.linspace(-1, 1, side, dtype=images.dtype, device=images.device) for side in images.shape[-2:]
+    )
+    terms = [rows[:, None], columns[None], rows[:, None] ** 2, columns[None] ** 2, rows[:, None] * columns[None]]
+    total = torch.zeros_like(images)
+    for number, term in enumerate(terms):
+        total = total + _column(2 * draws[:, number] - 1, images) * term
+    return total * _column(_SHADING * draws[:, 5], images) / math.sqrt(len(terms))
+
+
+@dataclass(frozen=True)
+class RandomShape:
+    """Turn, enlarge, shift, mirror and bend slices (B, D, H, W) in [-1, 1]; -1 comes in from outside.
+
+    Args:
+        settings: how much of each at most.
+    """
+
+    settings: ShapeSettings
+
+    def __call__(self, images: Tensor, streams: Any) -> Tensor:
+        """All slices of a sample change alike; draws as many numbers whatever is switched on."""
+        chosen = self.settings
+        height, width = images.shape[-2:]
+        draws = 2 * streams.uniform(5).to(images) - 1
+        bends = streams.normal(2, 5, 4).to(images)
+        angle, factor = draws[:, 0] * math.radians(chosen.rotation), 1 + draws[:, 1] * chosen.scale
+        mirror = torch.where(draws[:, 2] < 0, -1.0, 1.0) if chosen.flip else torch.ones_like(draws[:, 2])
+        cosine, sine = torch.cos(angle) / factor, torch.sin(angle) / factor
+        # affine_grid counts in half sides, x (columns) before y (rows)
+        across = torch.stack([mirror * cosine, -mirror * sine * height / width, 2 * chosen.shift * draws[:, 3] / width])
+        down = torch.stack([sine * width / height, cosine, 2 * chosen.shift * draws[:, 4] / height])
+        theta = torch.stack([across.T, down.T], 1)
+        grid = functional.affine_grid(theta, [len(images), 1, height, width], align_corners=False)
+        smooth = functional.interpolate(bends, (height, width), mode="bicubic", align_corners=True)
+        unit = torch.tensor([2 * chosen.bend / width, 2 * chosen.bend / height]).to(images)
+        grid = grid + smooth.permute(0, 2, 3, 1) * unit
+        moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return moved - 1
