@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +67,9 @@ def label_slope(
 
 
 def _derivative(denoiser: Denoiser, x: Tensor, t: Tensor, pair: ConditionPair) -> Slope:
-    with forward_ad.dual_level():
+    with forward_ad.dual_level(), warnings.catch_warnings():
+        # Torch itself compiles its forward-mode rules by a function that it has deprecated.
+        warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
         value = pair.present.expand(len(x), *pair.present.shape).clone()
         tangent = pair.direction.expand_as(value).clone()
         dual = forward_ad.make_dual(value, tangent)  # type: ignore[no-untyped-call]
