@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skiagraph.data.volume import Volume
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["Scaling", "correct_bias", "percentile_scaling", "window_scaling"]
+__all__ = ["Scaling", "correct_bias", "foreground_scaling", "percentile_scaling", "window_scaling"]
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -71,6 +71,26 @@ def percentile_scaling(
     if low == high:
         raise DataError(f"percentiles {percentiles} are both {low:g}: the image is (nearly) constant, nothing to scale")
     return Scaling(low, high, f"percentiles {low_share:g} to {high_share:g}")
+
+
+def foreground_scaling(values: FloatArray, headroom: float = 1.8) -> Scaling:
+    """Scaling from 0 to so many times the median of the foreground, which is what lies above Otsu's threshold.
+
+    A median hardly moves when a lesion is there; a high percentile does, and all tissue would then tell of the lesion.
+
+    Args:
+        values: a whole volume of non-negative intensities with dark air, any shape.
+        headroom: what becomes 1, in medians of the foreground.
+    """
+    from skimage.filters import threshold_otsu
+
+    array = np.asarray(values, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise DataError(f"{int((~np.isfinite(array)).sum())} voxels are NaN or infinite; none may be")
+    if float(array.min()) == float(array.max()):
+        raise DataError(f"every voxel is {float(array.min()):g}: the image is constant, nothing to scale by")
+    median = float(np.median(array[array > threshold_otsu(array)]))
+    return Scaling(0.0, headroom * median, f"{headroom:g} medians of the foreground")
 
 
 def window_scaling(low: float, high: float) -> Scaling:
