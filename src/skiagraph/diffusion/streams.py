@@ -107,6 +107,19 @@ class Streams:
             raise ValueError(f"entries: found {counts}; allowed {len(self)} numbers from 0 to the width, {width}.")
         return self if all(count == width for count in counts) else _PaddedStreams(self, counts, width)
 
+    def linked(self, coefficient: float) -> Streams:
+        """These very streams for samples in a row, such as slices: n_b = c n_{b-1} + sqrt(1 - c^2) w_b.
+
+        w_b is what sample b would draw alone, so each n_b stays standard normal, and all are equal for c = 1. Only
+        normal draws are linked. Both share their generators.
+
+        Args:
+            coefficient: c in [0, 1]; 0 returns the streams themselves.
+        """
+        if not 0 <= coefficient <= 1:
+            raise ValueError(f"coefficient: found {coefficient}; allowed 0 (independent) to 1 (shared).")
+        return self if coefficient == 0 else _LinkedStreams(self, coefficient)
+
     def state(self) -> Tensor:
         """(B, n) uint8: where every stream stands; with the seeds, all that is needed to continue."""
         return torch.stack([generator.get_state() for generator in self._generators])
@@ -139,6 +152,24 @@ class _PaddedStreams(Streams):
             shape = (count, *x.shape[2:], 2)
             sample[:count] = torch.randn(shape, generator=generator, dtype=real, device=generator.device)
         return torch.view_as_complex(drawn).to(x.device)
+
+
+class _LinkedStreams(Streams):
+    """Streams whose normal draws depend on those of the samples before."""
+
+    def __init__(self, streams: Streams, coefficient: float) -> None:
+        self.seeds, self.device, self.portable = streams.seeds, streams.device, streams.portable
+        self._generators, self._coefficient = streams._generators, coefficient
+
+    def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        fresh = super().normal(*shape, dtype=dtype)
+        if dtype.is_complex:  # made of real draws, which are linked already
+            return fresh
+        rest = (1 - self._coefficient**2) ** 0.5
+        rows = [fresh[0]]
+        for own in fresh[1:]:
+            rows.append(self._coefficient * rows[-1] + rest * own)
+        return torch.stack(rows)
 
 
 def _rebuild(seeds: tuple[int, ...], device: str, portable: bool, state: Tensor) -> Streams:

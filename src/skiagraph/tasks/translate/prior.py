@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -34,6 +36,7 @@ class StackDenoiser:
         neighbours: slices on each side that it is shown.
         volumes: whether it takes (1, 1, N, H, W).
         batch: slices in one call.
+        observe: told the number of slices after every evaluation, for progress.
         evaluated: slices evaluated so far.
     """
 
@@ -41,6 +44,7 @@ class StackDenoiser:
     neighbours: int = 0
     volumes: bool = False
     batch: int = 16
+    observe: Callable[[int], None] | None = None
     evaluated: int = field(default=0, init=False)
 
     @property
@@ -50,11 +54,16 @@ class StackDenoiser:
 
     def __call__(self, x: Tensor, t: Tensor, cond: Condition = EMPTY) -> Prediction:
         """The estimate (N, 1, H, W)."""
+        found = self._evaluate(x, t, dict(cond))
         self.evaluated += len(x)
-        given = dict(cond)
+        if self.observe is not None:
+            self.observe(self.evaluated)
+        return Prediction(found)
+
+    def _evaluate(self, x: Tensor, t: Tensor, given: dict[str, Any]) -> Tensor:
         if self.volumes:
             given = {name: value.transpose(0, 1)[None] for name, value in given.items()}
-            return Prediction(self.base(x.transpose(0, 1)[None], t, given).x0[0].transpose(0, 1))
+            return self.base(x.transpose(0, 1)[None], t, given).x0[0].transpose(0, 1)
         if self.neighbours:
             given["neighbours"] = self._beside(x)
         parts = []
@@ -62,7 +71,7 @@ class StackDenoiser:
             part = slice(start, start + self.batch)
             time = t if t.ndim == 0 else t[part]
             parts.append(self.base(x[part], time, {name: value[part] for name, value in given.items()}).x0)
-        return Prediction(torch.cat(parts))
+        return torch.cat(parts)
 
     def _beside(self, x: Tensor) -> Tensor:
         offsets = [step for step in range(-self.neighbours, self.neighbours + 1) if step]
