@@ -40,6 +40,13 @@ def test_the_fitted_temperature_is_the_one_that_was_put_in(truth: float) -> None
     assert scores(truth * logits, labels, truth)["ece"] < 0.015
 
 
+def test_images_that_are_all_classified_rightly_fit_no_temperature() -> None:
+    """Cross-entropy then falls without end as the temperature falls; a judge must not become certain of everything."""
+    logits = torch.eye(3).repeat(4, 1) * 0.5
+    assert fit_temperature(logits, torch.arange(3).repeat(4)) == 1.0
+    assert fit_temperature(logits, torch.tensor([0, 1, 2] * 3 + [0, 1, 1])) != 1.0
+
+
 class Linear(nn.Module):
     """Logits that give away state and time."""
 

@@ -38,21 +38,21 @@ def draw(chosen: Kit | None = None, items: list[Item] = ITEMS, channels: int = 1
 @pytest.mark.parametrize(
     ("values", "network", "classifier"),
     [
-        ({"mode": "noise"}, 49, 49),
-        ({"mode": "harden"}, 60, 30),
-        ({"mode": "two-stage"}, 73, 24),
-        ({"mode": "two-stage", "first_scale": 10.0}, 109, 79),
-        ({"mode": "harden", "walk": {"inversion": "heun"}}, 118, 59),
-        ({"mode": "harden", "walk": {"inversion": "noised"}}, 30, 30),
-        ({"mode": "noise", "cfg": 1.0}, 98, 49),
-        ({"mode": "noise", "guide": {"window": (0.0, 0.5)}}, 49, 24),
-        ({"mode": "noise", "guide": {"every": 5}}, 49, 10),
+        ({"mode": "noise"}, 36, 36),
+        ({"mode": "harden"}, 46, 23),
+        ({"mode": "two-stage"}, 54, 18),
+        ({"mode": "two-stage", "first_scale": 10.0}, 82, 59),
+        ({"mode": "harden", "walk": {"inversion": "heun"}}, 90, 45),
+        ({"mode": "harden", "walk": {"inversion": "noised"}}, 23, 23),
+        ({"mode": "noise", "cfg": 1.0}, 72, 36),
+        ({"mode": "noise", "guide": {"window": (0.0, 0.5)}}, 36, 18),
+        ({"mode": "noise", "guide": {"every": 5}}, 36, 8),
         ({"mode": "harden", "preset": "reference"}, 500, 250),
         ({"mode": "two-stage", "preset": "reference"}, 750, 250),
     ],
 )
 def test_the_calls_are_those_that_were_stated(values: dict[str, Any], network: int, classifier: int) -> None:
-    """At most 75 network evaluations for a pair from noise, where the released walk takes 750."""
+    """By default at most 75 evaluations of both networks together, where the released walk takes 750."""
     seen: list[float] = []
     chosen = kit(seen=seen)
     drawn = draw(chosen, ITEMS[:1], **values)
@@ -149,7 +149,7 @@ def test_fresh_noise_makes_different_images_of_one_source() -> None:
 
 
 def test_a_measure_of_ones_own_takes_the_place_of_a_name() -> None:
-    chosen = settings(Path("out"), mode="harden", real=Path("real"))
+    chosen = settings(Path("out"), mode="harden", real=Path("real"), walk={"levels": 50})
     own = Recipe(kit(), chosen, own=lambda logits, labels: -(logits.diff(dim=1)[:, 0].abs() - 3).abs()).draw(
         ITEMS, sources()
     )
@@ -177,7 +177,7 @@ def test_twins_start_from_the_same_noise_and_change_nothing() -> None:
 
 def test_a_latent_from_the_first_stage_decodes_to_its_own_image_without_a_push() -> None:
     """The saving of the inversion is exact where nothing pushes; through the image only nearly so."""
-    for handover, error in (("latent", 1e-6), ("image", 0.05)):
+    for handover, error in (("latent", 1e-6), ("image", 0.06)):
         drawn = draw(mode="two-stage", walk={"handover": handover}, guide={"scale": 0.0})
         assert drawn.before is not None
         assert float((drawn.images - drawn.before).abs().max()) < error
@@ -247,7 +247,7 @@ def test_a_gradient_that_is_not_finite_names_level_and_sample() -> None:
 def test_levels_outside_the_trained_times_are_refused_or_snapped() -> None:
     trained = replace(kit(), trained_times=frozenset(TABLE.respaced("ddim250").indices))
     times = Recipe(trained, settings(Path("out"))).times[:-1]
-    assert len(times) == 48
+    assert len(times) == 35
     assert bool((times % 4 == 0).all())
     with pytest.raises(InputError, match="are not among the 250 levels that 'laboratory' was trained at"):
         Recipe(trained, settings(Path("out"), walk={"grid": "uniform", "levels": 500}))

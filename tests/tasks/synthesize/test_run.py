@@ -14,12 +14,14 @@ import torch
 from PIL import Image
 from tests.tasks.synthesize.laboratory import CLASSES, kit, real_images, settings
 
-from skiagraph.data.labelled import read_labelled
+from skiagraph.data.labelled import LabelledImages, read_labelled
 from skiagraph.data.pictures import read_picture
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.synthesize import make
 from skiagraph.tasks.synthesize.kit import Guide, Kit
 from skiagraph.tasks.synthesize.run import SynthesizeResult, synthesize_with
+from skiagraph.tasks.synthesize.settings import FilterSettings
+from skiagraph.tasks.synthesize.verdicts import RealImages
 
 WALK = {"levels": 20}
 TRUST = {"trust": 1.0}
@@ -47,7 +49,7 @@ def test_the_default_hardens_real_images_and_keeps_their_labels(tmp_path: Path) 
     assert result.figures["hard_share_before"] <= 0.05
     assert result.figures["hard_share_after"] >= 0.97
     assert result.figures["label_flip_rate"] <= 0.01
-    assert result.figures["network_calls_per_image"] == 60
+    assert result.figures["network_calls_per_image"] == 46
     assert result.exit_code == 0
 
 
@@ -274,6 +276,19 @@ def test_images_far_from_the_real_ones_are_rejected(tmp_path: Path) -> None:
     far.images[:] = np.clip(far.images * 0.2 + 0.8, -1, 1)
     synthesize_with(kit(), settings(tmp_path / "out", walk=WALK, guide=TRUST, flip_budget=1.0), far)
     assert {row["reason"] for row in rows(tmp_path / "out")} == {"outlier"}
+
+
+def test_equal_slices_of_one_patient_do_not_make_everything_else_an_outlier() -> None:
+    """Two patients of two nearly equal slices each: how far patients differ counts, not how near their slices are."""
+    plain = real_images()
+    images = plain.images[[0, 0, 2, 2, 1, 3]] + np.array([0, 1e-4, 0, 1e-4, 0, 0], np.float32)[:, None, None, None]
+    labels, names = np.array([0, 0, 0, 0, 1, 1]), tuple(f"{k}.png" for k in range(6))
+    known = RealImages(
+        LabelledImages(images, labels, plain.classes, names, tuple("aabbab")), FilterSettings(features="image-pca-64")
+    )
+    features = known.features(images)
+    apart = float(np.linalg.norm((features[0] - features[2]) / (features.std(0) + 1e-9)))
+    assert known.outlier_distance[0] == pytest.approx(1.5 * apart, rel=0.01)
 
 
 def test_hardened_images_name_their_source_and_may_change_class(tmp_path: Path) -> None:

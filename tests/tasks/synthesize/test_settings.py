@@ -54,7 +54,7 @@ def test_what_contradicts_itself_is_refused_by_name(values: dict[str, Any], word
 def test_presets_fill_what_is_left_open_and_nothing_else() -> None:
     ours = filled(given(mode="two-stage", classifier=["c"]))
     assert (ours.guide.measure, ours.guide.scale, ours.guide.trust) == ("log_odds_target", 2.0, 1.5)
-    assert (ours.walk.grid, ours.walk.levels, ours.walk.handover, ours.walk.depth) == ("quadratic", 50, "latent", 0.5)
+    assert (ours.walk.grid, ours.walk.levels, ours.walk.handover, ours.walk.depth) == ("quadratic", 36, "latent", 0.5)
     theirs = filled(given(mode="two-stage", preset="reference", classifier=["c"], guide={"scale": 0.7}))
     assert (theirs.guide.measure, theirs.guide.scale, theirs.guide.trust) == ("entropy", 0.7, 0.0)
     assert (theirs.walk.inversion, theirs.walk.levels, theirs.walk.handover) == ("reference", 250, "8-bit")

@@ -32,7 +32,7 @@ def chosen_measure(settings: SynthesizeSettings) -> Measure | None:
 def walk_times(kit: Kit, settings: SynthesizeSettings) -> Tensor:
     """Times of the whole walk, noisiest first, then the clean end; snapped to the levels the prior was trained at."""
     walk, table = settings.walk, kit.table
-    levels = walk.levels or 50
+    levels = walk.levels or 36
     stride = _stride(kit)
     try:
         if walk.grid == "uniform":

@@ -112,11 +112,13 @@ class RealImages:
         return kept
 
     def _limit(self, label: int) -> float:
-        own = self._standard[self.real.labels == label]
-        if len(own) < 2:
-            own = self._standard
-        distances = nearest(own, own, same_set=True).distances[:, 0]
-        return self.rules.outlier_factor * float(np.quantile(distances, 0.99))
+        """Largest distance of a class; of a class with one image, or one patient, that of all classes together."""
+        chosen = self.real.labels == label
+        if len(np.unique(self._groups[chosen])) < 2:
+            chosen = np.ones(len(self.real), dtype=bool)
+        own, groups = self._standard[chosen], self._groups[chosen]
+        distances = [nearest(own[groups == one], own[groups != one]).distances[:, 0] for one in np.unique(groups)]
+        return self.rules.outlier_factor * float(np.quantile(np.concatenate(distances), 0.99))
 
     def nearest(self, images: NDArray[np.float32], items: Sequence[Item]) -> tuple[NDArray[Any], NDArray[Any]]:
         """(places, distances) of the nearest real image of each; those of its own source's patient are left out."""
