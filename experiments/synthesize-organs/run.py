@@ -2,19 +2,21 @@
 
     OMP_NUM_THREADS=1 python experiments/synthesize-organs/run.py
 
-does everything, on one free core in about four hours; a step whose result is there is skipped, one that was stopped
-goes on.
+does everything, on one free core in about an hour and a half; a step whose result is there is skipped, one that was
+stopped goes on.
 
     --quick                the same steps at the smallest size, in a few minutes, into runs/organs-quick
-    --set trunk-wall       the second set: ten parts of the wall of the same trunk, into runs/trunk-wall
+    --set trunk-wall-few   the second set: ten parts of the wall of the same trunk, reduced, into runs/trunk-wall-few
+    --set organs           all 547 training crops in place of one in five, into runs/organs
     --only downstream      some of the steps: data, train, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
     --shard 0 2            share the classifiers' trainings of one folder between processes
 
-Crops of 28 x 28 pixels of one patient's CT, split by slab of 11 mm, neighbouring slices left out. The generator, the
-classifier that guides, the judge, and every classifier that is judged here learn from the same training crops; the test
-crops are seen by none of them. One patient: intervals are over slabs and classes of this patient, networks and seeds,
-and say nothing about others.
+Crops of 28 x 28 pixels of one patient's CT, split by slab of 11 mm, neighbouring slices left out. Few labels: of the
+training crops of every class one in five is kept (one in seven of the second set), evenly spread, at least six. The
+generator, the classifier that guides, the judge, and every classifier that is judged here learn from these crops alone;
+the validation slabs choose snapshots, temperatures and the scale of the push; the test crops are seen by none of them.
+One patient: intervals are over slabs and classes of this patient, networks and seeds, and say nothing about others.
 """
 
 from __future__ import annotations
@@ -29,10 +31,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collect import collect
+from few import thin
 
 from skiagraph.cli import main as program
-from skiagraph.data.labelled import read_labelled
-from skiagraph.data.labelled_split import split_images, write_image_split
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path("experiments/synthesize-organs")
@@ -44,8 +45,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     "unguided": ("--guide.measure", "none"),
     "classifier": ("--guide.measure", "log_prob", "--guide.scale", "2"),
     "cfg": ("--guide.measure", "none", "--cfg", "1"),
-    "uncertainty": ("--guide.measure", "log_odds_target"),
-    "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target"),
+    "uncertainty": ("--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
+    "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
 }
 GUIDED = ("classifier", "uncertainty", "hardened")
 
@@ -56,9 +57,13 @@ class Size:
 
     folder: Path
     crops: str = "organs"
+    every: int = 1
     per_class: int = 55
     levels: tuple[str, ...] = ()
-    train: tuple[str, ...] = ()
+    prior: tuple[str, ...] = ()
+    guide: tuple[str, ...] = ()
+    judge: tuple[str, ...] = ()
+    scale: float = 2.0
     networks: tuple[str, ...] = NETWORKS
     seeds: int = 5
     steps: int = 300
@@ -82,20 +87,33 @@ def quick() -> Size:
     """The smallest size that passes through every line."""
     small = ("--images", "64", "--warmup", "0", "--batch-size", "8")
     walk = ("--walk.levels", "6", "--flip-budget", "1", "--filter.no-reject")
-    return Size(*(Path("runs/organs-quick"), "organs", 4, walk, small, ("lenet", "alexnet"), 2, 5, 0.05, (0.02,), 100))
+    plain = Size(Path("runs/organs-quick"), every=5, per_class=4, levels=walk, prior=small, guide=small, judge=small)
+    return replace(plain, networks=("lenet", "alexnet"), seeds=2, steps=5, ratio=0.2, sweep=(0.1,), resamples=100)
+
+
+def sizes() -> dict[str, Size]:
+    """The sets by name: eleven organs from few crops, a second set at a reduced size, and all crops of the first."""
+    short = ("--batch-size", "8", "--learning-rate", "5e-4", "--images")
+    few = Size(Path("runs/organs-few"), every=5, per_class=30, ratio=2.0, sweep=(0.25, 0.5, 1.0))
+    few = replace(few, prior=(*short, "44000"), guide=("--images", "32000"), judge=("--images", "16000"))
+    wall = replace(few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", every=7, per_class=22, sweep=())
+    wall = replace(wall, prior=(*short, "16000"), guide=("--images", "16000"), judge=("--images", "8000"))
+    wall = replace(wall, networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3)
+    return {"organs-few": few, "trunk-wall-few": wall, "organs": Size(Path("runs/organs"))}
 
 
 def trainings(size: Size) -> Iterator[Step]:
     """The prior, the classifier that guides, the judge; a folder that holds one already is left alone."""
-    for name, variant, record in (
-        ("prior", "class-prior", "prior.json"),
-        ("noisy-classifier", "noisy-classifier", "classifier.json"),
-        ("judge", "classifier", "classifier.json"),
+    title = size.folder.name.replace("organs", "organ-crops")
+    for name, variant, record, own in (
+        ("prior", "class-prior", "prior.json", size.prior),
+        ("noisy-classifier", "noisy-classifier", "classifier.json", size.guide),
+        ("judge", "classifier", "classifier.json", size.judge),
     ):
         config, folder = PRESETS / f"organs-{name}.yaml", size.folder / name
         words = ["train", variant, "--config", str(config), "--data", str(size.folder / "crops")]
-        words += ["--split", str(size.folder / "split.json"), "--name", f"{size.crops}-{name}", "--output", str(folder)]
-        yield Step("train", folder, (*words, *size.train), record)
+        words += ["--split", str(size.folder / "split.json"), "--name", f"{title}-{name}", "--output", str(folder)]
+        yield Step("train", folder, (*words, *own), record)
 
 
 def syntheses(size: Size) -> Iterator[Step]:
@@ -105,6 +123,7 @@ def syntheses(size: Size) -> Iterator[Step]:
         words = ["synthesize", "--prior", str(size.folder / "prior"), "--judge", str(size.folder / "judge")]
         words += ["--classifier", str(size.folder / "noisy-classifier")] if name in GUIDED else []
         words += ["--real", str(size.folder / "crops"), "--real-data.split", str(size.folder / "split.json")]
+        guide = tuple(word.format(scale=size.scale) for word in guide)
         words += ["--per-class", str(size.per_class), *guide, *size.levels, "--threads", "1", "--output", str(folder)]
         yield Step("synthesize", folder, tuple(words), may_fail=True)
 
@@ -161,32 +180,28 @@ def perform(step: Step) -> None:
 
 def prepare(size: Size) -> None:
     """The crops, and one split for everything that is trained on them."""
-    crops = size.folder / "crops"
-    if not (crops / "labels.csv").exists():
-        words = ("samples", "organ-crops", "--crops", size.crops, "--output", str(crops), "--yes")
+    whole = Path("runs") / size.crops / "crops"
+    if not (whole / "labels.csv").exists():
+        words = ("samples", "organ-crops", "--crops", size.crops, "--output", str(whole), "--yes")
         if program(words) != 0:
             sys.exit("stopped: the crops could not be cut")
-    split = size.folder / "split.json"
-    if (size.folder / "prior" / "split.json").exists() and not split.exists():
-        split.write_text((size.folder / "prior" / "split.json").read_text())
-    if not split.exists():
-        write_image_split(split, split_images(read_labelled(crops), validation=0.15))
+    if not (size.folder / "split.json").exists():
+        thin(whole, size.folder / "crops", size.folder / "split.json", size.every)
 
 
 def main() -> None:
     """Everything that is not there yet, and the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--set", choices=("organs", "trunk-wall"), default="organs")
+    parser.add_argument("--set", choices=tuple(sizes()), default="organs-few")
     parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--shard", type=int, nargs=2)
-    parser.add_argument("--folder", type=Path, help="of the runs; default runs/organs")
+    parser.add_argument("--folder", type=Path, help="of the runs; default runs/SET")
     parser.add_argument("--no-sweep", action="store_true", help="of ratios")
     chosen = parser.parse_args()
     os.chdir(ROOT)
-    plain = Size(Path(f"runs/{chosen.set}"), chosen.set)
-    size = quick() if chosen.quick else plain
+    size = quick() if chosen.quick else sizes()[chosen.set]
     if chosen.folder is not None:
         size = replace(size, folder=chosen.folder)
     if chosen.no_sweep:
@@ -199,7 +214,7 @@ def main() -> None:
     if "downstream" in chosen.only:
         perform(downstream(size, chosen.minutes, chosen.shard))
     if "collect" in chosen.only:
-        name = "" if chosen.set == "organs" else f"-{chosen.set}"
+        name = "" if chosen.set == "organs-few" else f"-{chosen.set}"
         collect(size.folder, size.folder if chosen.quick else HERE, name, __doc__ or "")
 
 
