@@ -276,4 +276,6 @@ def collect(root: Path, target: Path, about: str) -> None:
     draw_generated(root, target)
     results = {"restored_psnr_db": restored_figures, "generated": drawn_figures, "run": record, "sets": sets["sets"]}
     (target / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (target / "RESULTS.md").write_text("\n".join([*heads, *priors(root), *restoring, *drawing, shown, took]))
+    words = (Path(__file__).parent / "words.md").read_text().strip()
+    reading = ["## What to read out of it", "", words, ""]
+    (target / "RESULTS.md").write_text("\n".join([*heads, *reading, *priors(root), *restoring, *drawing, shown, took]))

@@ -16,6 +16,7 @@ from skiagraph.inverse.variation import mirror
 from skiagraph.physics.fourier import CoilFourier, to_complex, to_real
 from skiagraph.tasks.reconstruct.network import build_network
 from skiagraph.tasks.reconstruct.posterior import (
+    LEAST_WALK_NOISE,
     UNINFORMATIVE,
     SamplerSettings,
     conditional_mean,
@@ -64,6 +65,18 @@ def test_a_batch_is_its_samples_one_by_one(sampler: Any) -> None:
     assert float((together[:, 0] - together[:, 1]).abs().max()) > 1e-3 * size
     last = posterior_samples(network, scan.select([1]), replace(settings, rows=16), slice_seeds(0, ["b"], 3))
     assert float((last[0] - together[1]).abs().max()) < 1e-4 * size
+
+
+def test_samples_of_noiseless_scans_differ_and_their_mean_is_told_the_true_noise() -> None:
+    network, scan = filled_network(), prepared()
+    clean = replace(scan, noise=torch.full_like(scan.noise, 1e-4))
+    at_least = replace(scan, noise=torch.full_like(scan.noise, LEAST_WALK_NOISE))
+    settings, seeds = SamplerSettings(samples=2, steps=3), slice_seeds(0, ["a", "b"], 2)
+    found = posterior_samples(network, clean, settings, seeds)
+    assert torch.equal(found, posterior_samples(network, at_least, settings, seeds))
+    above = replace(scan, noise=torch.full_like(scan.noise, 2 * LEAST_WALK_NOISE))
+    assert not torch.equal(found, posterior_samples(network, above, settings, seeds))
+    assert not torch.equal(conditional_mean(network, clean), conditional_mean(network, at_least))
 
 
 @pytest.mark.parametrize(
