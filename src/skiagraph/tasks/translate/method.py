@@ -108,6 +108,17 @@ class TranslationMethod(Protocol):
 
 METHODS: dict[str, str] = {
     "skiagraph": "skiagraph.tasks.translate.guided:guided_translation",
+    "copy": "skiagraph.tasks.translate.rivals.pointwise:copy_source",
+    "histogram-matching": "skiagraph.tasks.translate.rivals.pointwise:histogram_matching",
+    "intensity-lookup": "skiagraph.tasks.translate.rivals.pointwise:intensity_lookup",
+    "sdedit": "skiagraph.tasks.translate.rivals.noised_start:sdedit",
+    "ilvr": "skiagraph.tasks.translate.rivals.low_pass:ilvr",
+    "egsde": "skiagraph.tasks.translate.rivals.noisy_energy:egsde",
+    "fgdm": "skiagraph.tasks.translate.rivals.described:fgdm",
+    "mind-condition": "skiagraph.tasks.translate.rivals.described:mind_condition",
+    "ddib": "skiagraph.tasks.translate.rivals.bridges:ddib",
+    "cycle-diffusion": "skiagraph.tasks.translate.rivals.bridges:cycle_diffusion",
+    "supervised": "skiagraph.tasks.translate.rivals.supervised:supervised",
 }
 """Name to "module:factory"; a factory takes (tools, **options) and returns a `TranslationMethod`."""
 
