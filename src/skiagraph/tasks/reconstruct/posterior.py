@@ -31,7 +31,7 @@ from skiagraph.tasks.reconstruct.scan import PreparedScan
 __all__ = ["SamplerSettings", "conditional_mean", "evaluations_per_slice", "posterior_samples", "slice_seeds"]
 
 UNINFORMATIVE = 20.0
-# Below this noise (normalised units) the few conjugate-gradient steps of the network no longer see the lines of the walk
+# Below this noise (normalised units) the few conjugate-gradient steps of the network no longer see the lines of a walk
 # beside the acquired ones: all samples would be alike and their error bars zero. Chosen on training heads of noise 0;
 # experiments/noise-and-masks has the coverage on another. The network's mean is given the true noise.
 LEAST_WALK_NOISE = 0.008
