@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -66,7 +67,9 @@ def _agreement(one: NDArray[np.bool_], other: NDArray[np.bool_], spacing_mm: tup
         return ClassAgreement(0.0, float("nan"), error)
     pair = [torch.from_numpy(part)[None, None] for part in (one, other)]
     dice = compute_dice(pair[0], pair[1], include_background=True)
-    distance = compute_hausdorff_distance(
-        pair[0], pair[1], include_background=True, percentile=95, spacing=list(spacing_mm)
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns of an argument that it passes itself
+        distance = compute_hausdorff_distance(
+            pair[0], pair[1], include_background=True, percentile=95, spacing=list(spacing_mm)
+        )
     return ClassAgreement(float(dice.squeeze()), float(distance.squeeze()), error)
