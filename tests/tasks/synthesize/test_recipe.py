@@ -249,7 +249,7 @@ def test_levels_outside_the_trained_times_are_refused_or_snapped() -> None:
     times = Recipe(trained, settings(Path("out"))).times[:-1]
     assert len(times) == 35
     assert bool((times % 4 == 0).all())
-    with pytest.raises(InputError, match="are not among the 250 levels that 'laboratory' was trained at"):
+    with pytest.raises(InputError, match="are not among the 250 levels that 'laboratory' and its classifiers were"):
         Recipe(trained, settings(Path("out"), walk={"grid": "uniform", "levels": 500}))
     with pytest.raises(InputError, match=r"walk\.levels"):
         Recipe(kit(), settings(Path("out"), walk={"grid": "uniform", "levels": 60}))

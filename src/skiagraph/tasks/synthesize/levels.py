@@ -48,7 +48,8 @@ def walk_times(kit: Kit, settings: SynthesizeSettings) -> Tensor:
         if outside:
             raise InputError(
                 f"walk: the levels {', '.join(map(str, outside[:4]))} ... are not among the {len(kit.trained_times)} "
-                f"levels that {kit.name!r} was trained at; take walk.grid quadratic, or uniform with levels of those"
+                f"levels that {kit.name!r} and its classifiers were all trained at; take walk.grid quadratic, or "
+                "uniform with levels of those"
             )
     return times
 
