@@ -108,6 +108,13 @@ COMMANDS = (
         variant="translate-prior",
     ),
     Command(
+        "translate",
+        "Show a scan in the modality that a prior knows, on its own grid, with error bars and a page.",
+        f"{_TRANSLATE}.run_settings:TranslateSettings",
+        f"{_TRANSLATE}.run:translate",
+        f"{_TRANSLATE}.plan:expectation",
+    ),
+    Command(
         "generate",
         "Draw synthetic images from a prior.",
         f"{_MEASUREMENT}.sampling_settings:GenerateSettings",

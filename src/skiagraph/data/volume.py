@@ -109,8 +109,17 @@ def read_nifti(path: str | os.PathLike[str], *, affine: NDArray[np.float64] | No
     return Volume(array, image.affine if affine is None else affine, file.name)
 
 
-def write_nifti(path: str | os.PathLike[str], volume: Volume) -> Path:
-    """Write a volume as NIfTI-1 with its affine, under a temporary name first; nothing else goes into the header."""
+def write_nifti(
+    path: str | os.PathLike[str], volume: Volume, *, description: str = "", codes: tuple[int, int] = (1, 1)
+) -> Path:
+    """Write a volume as NIfTI-1 with its affine, under a temporary name first; nothing else goes into the header.
+
+    Args:
+        path: ends in .nii or .nii.gz.
+        volume: what to write.
+        description: what the image is, at most 79 characters, such as that it is synthetic.
+        codes: qform and sform code, the kind of world that the affine leads to; 1: the scanner's.
+    """
     import nibabel
 
     target = Path(path)
@@ -119,8 +128,11 @@ def write_nifti(path: str | os.PathLike[str], volume: Volume) -> Path:
     array = volume.array if volume.array.dtype in (np.float32, np.int16, np.uint8) else volume.array.astype(np.float32)
     image = nibabel.Nifti1Image(array, volume.affine)
     image.header.set_xyzt_units("mm")
-    image.set_sform(volume.affine, code=1)
-    image.set_qform(volume.affine, code=1, strip_shears=True)
+    image.set_sform(volume.affine, code=codes[1])
+    image.set_qform(volume.affine, code=codes[0], strip_shears=True)
+    if len(description.encode()) > 79:
+        raise InputError(f"description {description!r} is too long; a NIfTI header holds 79 bytes")
+    image.header["descrip"] = description.encode()
     save: Callable[..., None] = nibabel.save
     with atomic_path(target, suffix=".nii.gz" if target.name.endswith(".gz") else ".nii") as partial:
         save(image, partial)

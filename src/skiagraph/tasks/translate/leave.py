@@ -1,0 +1,188 @@
+"""What a translation leaves: volumes marked as synthetic, a sidecar, run.json, config.yaml, the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skiagraph.config import dump_yaml
+from skiagraph.data.files import write_whole
+from skiagraph.data.volume import write_nifti
+from skiagraph.report import Highlight, Page, Picture, PictureRow, Table, write_page
+from skiagraph.tasks.provenance import run_record
+from skiagraph.tasks.reconstruct.outputs import run_folder, write_text
+from skiagraph.tasks.translate.method import Translation
+from skiagraph.tasks.translate.prior import TargetPrior
+from skiagraph.tasks.translate.result import Translated
+from skiagraph.tasks.translate.run_settings import TranslateSettings
+from skiagraph.tasks.translate.scan import Scan, scan_name
+from skiagraph.training.metrics import peak_memory_gib
+
+__all__ = ["Left", "leave"]
+
+PROVENANCE = "synthetic"
+_SHOWN, _LISTED = 6, 12
+
+
+@dataclass(frozen=True)
+class Left:
+    """Where the image lies, and the run's figures."""
+
+    image: Path
+    figures: dict[str, Any]
+
+
+def leave(
+    folder: Path,
+    settings: TranslateSettings,
+    prior: TargetPrior,
+    scan: Scan,
+    made: Translation,
+    result: Translated,
+    check: Mapping[str, Any],
+    warnings: Sequence[str],
+    seconds: Mapping[str, float],
+    picture: bytes | None,
+) -> Left:
+    """Write everything, all of it or nothing."""
+    name, modality = scan_name(settings.scan), prior.prior.record.channels[0].name.replace(" ", "-")
+    inside = scan.stack.mask
+    figures: dict[str, Any] = {
+        "slices": len(scan.stack),
+        "network_calls_per_slice": made.calls,
+        "seconds": round(seconds["all"], 1),
+        "seconds_in_the_network": round(seconds["network"], 1),
+        "peak_memory_gib": round(peak_memory_gib(torch.device("cpu")), 3),
+        "mean_consistency": round(float(result.consistency[inside].mean()), 4),
+        "mean_deviation": None if result.deviation is None else round(float(result.deviation[inside].mean()), 4),
+        "between_slices": {key: round(value, 5) for key, value in result.between_slices.items()},
+        "low_consistency_regions": [asdict(region) for region in result.regions[:_LISTED]],
+        "translatability": dict(check),
+    }
+    record = {
+        **run_record(),
+        "provenance": PROVENANCE,
+        "input": _input_record(scan),
+        "prior": {"name": prior.prior.record.name, "weights_sha256": prior.prior.record.weights_sha256},
+        "modality": modality,
+        "preset": settings.preset,
+        "seed": settings.seed,
+        **figures,
+        "warnings": list(warnings),
+    }
+    image = f"{name}_{modality}_synthetic.nii.gz"
+    with run_folder(folder) as staged:
+        _write_volumes(staged, result, name, modality, _codes(settings.scan))
+        side = {"synthetic": True, "modality": modality, "made_by": "skiagraph translate", "unit": _unit(prior)}
+        write_text(staged / f"{name}_{modality}_synthetic.json", json.dumps({**side, "run": record}, indent=1))
+        write_text(staged / "config.yaml", dump_yaml(settings))
+        write_text(staged / "run.json", json.dumps(record, indent=1))
+        if picture is not None:
+            write_whole(staged / "translatability.png", picture)
+        write_page(_page(name, modality, settings, scan, result, figures, warnings, record), staged / "report.html")
+    return Left(folder / image, figures)
+
+
+def _unit(prior: TargetPrior) -> str:
+    return f"{prior.prior.record.normalisation.method}; as in the prior's training scans (median)"
+
+
+def _input_record(scan: Scan) -> dict[str, Any]:
+    return {
+        "shape": list(scan.volume.array.shape),
+        "orientation": scan.volume.orientation,
+        "spacing_mm": [round(step, 4) for step in scan.volume.spacing_mm],
+        "mask": scan.mask_from,
+        "mask_litres": round(float(scan.mask.sum() * abs(np.linalg.det(scan.volume.affine[:3, :3]))) / 1e6, 4),
+        "scaling": scan.scaling.record(),
+        "frame_shape": list(scan.frame.grid.shape),
+    }
+
+
+def _codes(path: Path) -> tuple[int, int]:
+    """The source's qform and sform code, so that viewers treat the result alike."""
+    if path.is_dir():
+        return (1, 1)
+    import nibabel
+
+    header: Any = nibabel.load(path).header
+    return (int(header["qform_code"]), int(header["sform_code"]))
+
+
+def _write_volumes(folder: Path, result: Translated, name: str, modality: str, codes: tuple[int, int]) -> None:
+    for kind, volume in result.volumes.items():
+        label = f"{modality}_synthetic" if kind == "translated" else f"{modality}_{kind}"
+        told = f"synthetic {modality} by skiagraph: {kind}"
+        write_nifti(folder / f"{name}_{label}.nii.gz", volume, description=told, codes=codes)
+
+
+def _page(
+    name: str,
+    modality: str,
+    settings: TranslateSettings,
+    scan: Scan,
+    result: Translated,
+    figures: Mapping[str, Any],
+    warnings: Sequence[str],
+    record: Mapping[str, Any],
+) -> Page:
+    between = figures["between_slices"]
+    regions = tuple(
+        (*(round(value, 1) for value in region.centre_mm), region.millilitres, region.consistency)
+        for region in result.regions[:_LISTED]
+    )
+    cells = tuple((key, str(value)) for key, value in settings.model_dump(mode="json").items())
+    return Page(
+        title=f"{name} as {modality}",
+        provenance=PROVENANCE,
+        summary=f"A {modality} image computed from another scan by a prior that never saw its modality. It is no "
+        "measurement: lesions may be missing or invented.",
+        highlights=(
+            Highlight(f"{figures['mean_consistency']:.3f}", "mean consistency with the source (0 to 1)"),
+            Highlight(f"{between['result']:.4f}", f"step between slices (source {between['source']:.4f})"),
+            Highlight(f"{figures['network_calls_per_slice']:g}", "network calls a slice"),
+            Highlight(f"{figures['seconds']:.0f} s", "in all"),
+        ),
+        warnings=tuple(warnings),
+        rows=_rows(scan, result),
+        tables=(
+            Table(
+                "Regions of low consistency",
+                ("right (mm)", "anterior (mm)", "superior (mm)", "ml", "consistency"),
+                regions,
+                (".1f", ".1f", ".1f", ".1f", ".3f"),
+                note="Pieces of at least 0.5 ml whose consistency is below half of the median.",
+            ),
+            Table("What was run", ("setting", "value"), cells, folded=True),
+        ),
+        footer=f"skiagraph {record['skiagraph']}, commit {record['commit'] or 'unknown'}",
+    )
+
+
+def _rows(scan: Scan, result: Translated) -> tuple[PictureRow, ...]:
+    """Source, result and maps of evenly spaced slices with foreground, front of the head up."""
+    filled = [number for number in range(len(scan.stack)) if bool(scan.stack.mask[number].any())]
+    chosen = sorted({filled[round(place)] for place in np.linspace(0, len(filled) - 1, min(_SHOWN, len(filled)))})
+
+    def shown(images: Tensor, number: int) -> Any:
+        return images[number, 0].numpy()[::-1]
+
+    rows = []
+    for number in chosen:
+        pictures = [
+            Picture(shown(scan.stack.unit, number), "source"),
+            Picture(shown(result.unit, number), "translated"),
+            Picture(shown(result.consistency, number), "consistency"),
+        ]
+        if result.deviation is not None:
+            pictures.append(Picture(shown(result.deviation, number), "standard deviation", kind="deviation"))
+        steps = scan.stack.spacing_mm
+        rows.append(PictureRow(f"slice {number}", tuple(pictures), window=(0.0, 1.0), spacing=(steps[1], steps[2])))
+    return tuple(rows)

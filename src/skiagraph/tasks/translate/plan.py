@@ -1,0 +1,85 @@
+"""What a translation will take, in time and memory, before it is started."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from skiagraph.data.regrid import reorient
+from skiagraph.tasks.translate.prior import TargetPrior
+from skiagraph.tasks.translate.run import chosen_method
+from skiagraph.tasks.translate.run_settings import TranslateSettings
+from skiagraph.tasks.translate.scan import read_volume
+
+__all__ = ["expectation"]
+
+_BASE_GIB = 0.55
+"""The program with torch and scipy loaded, before any image."""
+
+_VOXEL_BYTES = 40
+"""Arrays of the scan's size that are alive together: the scan, its mask, splines, results, in bytes a voxel."""
+
+_VOXEL_SECONDS = 3.2e-6
+"""Reading, resampling there and back, writing: seconds a voxel of the scan on one core."""
+
+_MAP_SECONDS = 3.0e-5
+"""One local map in its default form, seconds a pixel of the frame; the check and the consistency map take two."""
+
+_SYNTHSTRIP = (45.0, 4.2)
+"""Seconds and GiB where the brain has to be found."""
+
+
+def expectation(settings: TranslateSettings) -> dict[str, Any]:
+    """Slices, network calls, seconds and memory; the network is timed on this machine for a few seconds.
+
+    The scan is read; where its brain must be found, slices are counted as if it filled the prior's.
+    """
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    prior = TargetPrior.load(settings.prior)
+    method = chosen_method(settings, prior)
+    upright = reorient(read_volume(settings.scan))
+    above = upright.array > float(upright.array.min())
+    finds_brain = settings.source.mask == "brain" or (settings.source.mask == "auto" and float(above.mean()) >= 0.75)
+    spacing = prior.spacing_mm
+    if finds_brain:
+        slices = max(1, round(min(150.0, upright.array.shape[2] * upright.spacing_mm[2]) / spacing[0]))
+    else:
+        corners = np.argwhere(above)
+        slices = max(1, int((np.ptp(corners[:, 2]) + 1) * upright.spacing_mm[2] / spacing[0] + 12 / spacing[0]))
+    rows, columns = prior.size
+    batch = min(settings.batch, slices)
+    one = _seconds_a_slice(prior, batch)
+    voxels = upright.array.size
+    network = one * method.calls * slices
+    maps = _MAP_SECONDS * rows * columns * slices * 2
+    seconds = network + maps + _VOXEL_SECONDS * voxels + (_SYNTHSTRIP[0] if finds_brain else 0)
+    memory = _BASE_GIB + _VOXEL_BYTES * voxels / 2**30
+    return {
+        "slices": slices,
+        "network_calls_per_slice": method.calls,
+        "finds_the_brain_first": finds_brain,
+        "seconds_in_the_network": round(network, 1),
+        "seconds": round(seconds, 1),
+        "memory_gib": round(max(memory, _SYNTHSTRIP[1] if finds_brain else 0.0), 2),
+    }
+
+
+def _seconds_a_slice(prior: TargetPrior, batch: int) -> float:
+    """One evaluation of the network for one slice, the best of a few on this machine just now."""
+    network = prior.prior.network
+    channels = int(getattr(network, "config").in_channels)  # noqa: B009 - networks of any kind
+    shape = prior.prior.record.size if prior.dimensions == 3 else [batch, channels, *prior.size]
+    x = torch.zeros(1, channels, *shape) if prior.dimensions == 3 else torch.zeros(*shape)
+    count = shape[0]
+    found = []
+    with torch.inference_mode():
+        network(x, torch.zeros(len(x)))
+        for _ in range(4):
+            started = time.perf_counter()
+            network(x, torch.zeros(len(x)))
+            found.append((time.perf_counter() - started) / count)
+    return float(np.median(found))
