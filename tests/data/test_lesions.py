@@ -1,4 +1,4 @@
-"""Inserted lesions: outlines, bodies, placing, mixing, twins, labels, and that nothing but the lesion tells the class."""
+"""Inserted lesions: outlines, bodies, placing, mixing, twins, labels; nothing but the lesion tells the class."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def foreground_scaling(values: FloatArray, headroom: float = 1.8) -> Scaling:
         raise DataError(f"{int((~np.isfinite(array)).sum())} voxels are NaN or infinite; none may be")
     if float(array.min()) == float(array.max()):
         raise DataError(f"every voxel is {float(array.min()):g}: the image is constant, nothing to scale by")
-    median = float(np.median(array[array > threshold_otsu(array)]))
+    median = float(np.median(array[array > threshold_otsu(array.ravel())]))
     return Scaling(0.0, headroom * median, f"{headroom:g} medians of the foreground")
 
 
