@@ -1,0 +1,255 @@
+"""Translate brain contrasts that a prior never saw: every method, one held-out head, with intervals.
+
+    OMP_NUM_THREADS=1 python experiments/translate-brain/run.py
+
+simulates the heads, trains the priors and networks, and does the rest; a step whose result is there is skipped. About
+75 minutes on one free core, most of it training.
+
+    --quick           20 slices, 6 calls, two directions, tiny trainings, into runs/translate-quick: a few minutes
+    --only score      some of the steps: data, train, tune, score, ablation, steps, lesions, real, collect
+    --shard 0 2       every second method, for two processes in one folder
+
+Provenance: simulated contrast. Source and target are computed from one real T1-weighted head by signal equations, with
+noise, shading and texture of their own; contrasts are nearly functions of each other, so translation is easier here
+than between real scans. Colin27 (n = 1 head) is held out; intervals are over its slabs of 10 slices and describe it only.
+Options of rivals are chosen on a validation head (T2 to T1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from collect import collect
+from heads import Head, read_head
+from lesions import contrast_kept, insert
+from methods import ABLATION, ENTRIES, SWEEPS, Entry, Kit
+from real import carried_over, real_checks
+from score import SLAB, score
+
+from data import HELD_OUT, TRAINING, prepare
+from networks import train_networks
+from skiagraph.cli import main as program
+from skiagraph.data.files import atomic_path, write_whole
+from skiagraph.evaluation.fidelity import psnr
+from skiagraph.tasks.translate.method import SourceStack, stack_streams
+from skiagraph.tasks.translate.segmenter import TissueSegmenter
+from skiagraph.tasks.translate.small_network import SmallTraining
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+STEPS = ("data", "train", "tune", "score", "ablation", "steps", "lesions", "real", "collect")
+VALIDATION = "cn200"
+STANDARD = SmallTraining(steps=350, batch=8)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What differs between the study and its trial."""
+
+    folder: Path = Path("runs/translate")
+    data: Path = Path("runs/translate/data")
+    directions: tuple[tuple[str, str], ...] = (("T2", "T1"), ("PD", "T1"), ("FLAIR", "T1"), ("T1", "T2"))
+    slabs: int = 5
+    calls: int = 24
+    training: SmallTraining = STANDARD
+    words: tuple[str, ...] = ()
+    long: int = 1000
+
+
+def quick() -> Size:
+    """The smallest size that passes through every line."""
+    small = SmallTraining(20, 4, 2e-3, 4)
+    words = ("--images", "64", "--warmup", "0")
+    directions = (("T2", "T1"), ("T1", "T2"))
+    return Size(Path("runs/translate-quick"), Size.data, directions, 2, 6, small, words, 12)
+
+
+def part_of(stack: SourceStack, chosen: slice) -> SourceStack:
+    """Some slices of a stack."""
+    return SourceStack(stack.images[chosen], stack.mask[chosen], stack.spacing_mm, stack.name)
+
+
+def middle(head: Head, slabs: int) -> slice:
+    """So many slabs of slices around the middle of the brain."""
+    inside = next(iter(head.sources.values())).mask.flatten(1).any(1).nonzero()[:, 0]
+    start = int(inside[0] + inside[-1] + 1 - slabs * SLAB) // 2
+    return slice(start, start + slabs * SLAB)
+
+
+def translated(
+    kit: Kit, entry: Entry, source: SourceStack, calls: int | None = None
+) -> tuple[torch.Tensor, float, float]:
+    """Result with background outside the mask, calls a slice, seconds a slice."""
+    started = time.perf_counter()
+    found = kit.method(entry, calls)(source, stack_streams(0, len(source)))
+    seconds = (time.perf_counter() - started) / len(source)
+    return torch.where(source.mask, found.images, -1.0), found.calls, seconds
+
+
+class Study:
+    """The steps, with heads read once."""
+
+    def __init__(self, size: Size, shard: tuple[int, int]) -> None:
+        self.size, self.shard = size, shard
+        self.results = size.folder / "results"
+        self._heads: dict[str, Head] = {}
+        self._kits: dict[tuple[str, str], Kit] = {}
+
+    def head(self, name: str) -> Head:
+        """A simulated head."""
+        if name not in self._heads:
+            self._heads[name] = read_head(self.size.data / name)
+        return self._heads[name]
+
+    def kit(self, source: str, target: str) -> Kit:
+        """Tools of one direction."""
+        if (source, target) not in self._kits:
+            heads = [self.head(name) for name in TRAINING]
+            self._kits[source, target] = Kit(self.size.folder, source, target, heads, self.size.calls)
+        return self._kits[source, target]
+
+    def mine(self, items: Sequence[Any]) -> Iterator[Any]:
+        """This shard's share."""
+        number, count = self.shard
+        yield from (item for place, item in enumerate(items) if place % count == number)
+
+    def keep(self, path: Path, record: dict[str, Any], images: torch.Tensor | None = None) -> None:
+        """A record and its pictures, whole or not at all."""
+        if images is not None:
+            with atomic_path(path.with_suffix(".npy"), suffix=".npy") as partial:
+                np.save(partial, images[:, 0].numpy().astype(np.float16))
+        write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
+
+    def train(self) -> None:
+        """The prior of the study, those of its rivals, and the networks that learn from pairs."""
+        for name in ("t1", "t1-edges", "t2", "t1-lmi"):
+            if (self.size.folder / name / "model.safetensors").exists():
+                continue
+            words = ["train", "translate-prior", "--config", str(HERE / "priors" / f"{name}.yaml")]
+            words += ["--output", str(self.size.folder / name), "--data", str(self.size.data)]
+            words += [] if name == "t1" else ["--initial", str(self.size.folder / "t1")]
+            if program([*words, *self.size.words]) != 0:
+                sys.exit(f"stopped at {name}; the same call goes on from here")
+        heads = [self.head(name) for name in TRAINING]
+        train_networks(heads, self.size.directions, self.size.folder / "networks", self.size.training)
+
+    def options(self) -> dict[str, Entry]:
+        """The entries with the options that tuning chose."""
+        chosen = dict(ENTRIES)
+        for name in SWEEPS:
+            path = self.results / "tune" / f"{name}.json"
+            if path.exists():
+                best = json.loads(path.read_text())["best"]
+                chosen[name] = replace(chosen[name], options=best)
+        return chosen
+
+    def tune(self) -> None:
+        """Options of rivals by PSNR on ten slices of the validation head."""
+        head, (source, target) = self.head(VALIDATION), self.size.directions[0]
+        part = middle(head, 1)
+        stack, truth = part_of(head.sources[source], part), head.truth[target][part]
+        for name in self.mine(list(SWEEPS)):
+            path, kit = self.results / "tune" / f"{name}.json", self.kit(source, target)
+            if path.exists() or kit.missing(ENTRIES[name]):
+                continue
+            figures = []
+            for options in SWEEPS[name]:
+                result, _, _ = translated(kit, replace(ENTRIES[name], options=options), stack)
+                figures.append(psnr(result.numpy() / 2, truth.numpy() / 2, 1.0, stack.mask.numpy()))
+                print(f"tune {name} {options} {figures[-1]:.2f} dB", flush=True)
+            best = SWEEPS[name][int(np.argmax(figures))]
+            self.keep(path, {"best": best, "options": list(SWEEPS[name]), "psnr": figures})
+
+    def score(self) -> None:
+        """Every method in every direction."""
+        head = self.head(HELD_OUT)
+        part = middle(head, self.size.slabs)
+        entries = self.options()
+        for source, target in self.size.directions:
+            for name in self.mine(list(entries)):
+                self.one(self.results / f"{source}-{target}" / f"{name}.json", source, target, entries[name], part)
+
+    def one(self, path: Path, source: str, target: str, entry: Entry, part: slice, calls: int | None = None) -> None:
+        """Translate and score some slices of the held-out head, unless it is done."""
+        kit, head = self.kit(source, target), self.head(HELD_OUT)
+        if path.exists() or kit.missing(entry):
+            return
+        if entry.method == "target":
+            result, spent, seconds = head.sources[target].images[part], 0.0, 0.0
+        else:
+            result, spent, seconds = translated(kit, entry, part_of(head.sources[source], part), calls)
+        segmenter = TissueSegmenter.load(self.size.folder / "networks" / f"segmenter-{target}")
+        mask = head.sources[target].mask[part]
+        figures = score(result, head.truth[target][part], mask, head.tissues[part], segmenter)
+        about = {"calls": spent, "seconds_a_slice": seconds, "options": dict(entry.options), "gets": entry.gets}
+        print(f"{path.parent.name} {path.stem} {np.mean(figures['slices']['psnr']):.2f} dB", flush=True)
+        self.keep(path, {**about, "first_slice": part.start, **figures}, result)
+
+    def ablation(self) -> None:
+        """Kind of map x use x start on two slabs of the first direction."""
+        part = middle(self.head(HELD_OUT), min(2, self.size.slabs))
+        for name in self.mine(list(ABLATION)):
+            place = self.results / "ablation" / f"{name.replace(' | ', '--').replace(' ', '_')}.json"
+            self.one(place, *self.size.directions[0], ABLATION[name], part)
+
+    def steps(self) -> None:
+        """Few calls against a thousand, one walk, ten slices."""
+        part = middle(self.head(HELD_OUT), 1)
+        for calls in self.mine([self.size.calls // 2, self.size.calls, 2 * self.size.calls, self.size.long]):
+            entry = Entry("skiagraph", {"candidates": 1, "rule": "ddpm" if calls == self.size.long else "dpmpp"})
+            self.one(self.results / "steps" / f"{calls:04d}.json", *self.size.directions[0], entry, part, calls)
+
+    def lesions(self) -> None:
+        """Contrast of inserted lesions that is left, ten slices."""
+        head, entries = self.head(HELD_OUT), self.options()
+        part = middle(head, 1)
+        for source, target in [pair for pair in self.size.directions if pair[1] == "T1"]:
+            kit, made = self.kit(source, target), insert(head, source, target, range(part.start, part.stop))
+            for name in self.mine([name for name in entries if name != "target"]):
+                path = self.results / f"lesions-{source}-{target}" / f"{name}.json"
+                if path.exists() or kit.missing(entries[name]):
+                    continue
+                result, _, _ = translated(kit, entries[name], made.source)
+                self.keep(path, {"kept": contrast_kept(result, made)}, result)
+
+    def real(self) -> None:
+        """What is not from the simulator, and the check before the work."""
+        if self.shard[0]:
+            return
+        training = [self.head(name) for name in TRAINING if name != VALIDATION]
+        carried_over(training, self.head(VALIDATION), self.head(HELD_OUT), self.results / "real")
+        real_checks(self.kit("PD", "T1"), self.results / "real")
+
+
+def main() -> None:
+    """Everything that is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="*", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--shard", type=int, nargs=2, default=(0, 1))
+    chosen = parser.parse_args()
+    os.chdir(ROOT)
+    torch.set_num_threads(1)
+    size = quick() if chosen.quick else Size()
+    study = Study(size, tuple(chosen.shard))
+    steps = {name: getattr(study, name) for name in ("train", "tune", "score", "ablation", "steps", "lesions")}
+    steps["data"] = lambda: prepare(size.data)
+    steps["real"] = study.real
+    steps["collect"] = lambda: collect(size.folder, size.folder if chosen.quick else HERE, __doc__ or "")
+    for name in STEPS:
+        if name in chosen.only:
+            steps[name]()
+
+
+if __name__ == "__main__":
+    main()
