@@ -7,6 +7,8 @@
 #   make rivals      the other methods that learn, on the same scans
 #   make organs      small labelled pictures from a sample CT, and a prior, a noisy classifier and a judge of them
 #   make experiment  the study behind the figures in the documentation
+#   make compare     every way to reconstruct on the same slices (after make rivals, em and oracle)
+#   make masked-images, make noise-and-masks, make ablation   the studies of those names, under experiments/
 #   make benchmark   side by side with other libraries
 # Variables: PYTHON (interpreter for the virtual environment), VENV (its folder), PIP_OPTIONS (extra words for pip install).
 
@@ -18,7 +20,7 @@ READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check $(PIP_OPTIONS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint prior em oracle rivals organs experiment benchmark clean
+.PHONY: help setup demo test lint prior em oracle rivals organs experiment compare masked-images noise-and-masks ablation benchmark clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,6 +76,19 @@ experiment: $(READY)
 	$(BIN)/python experiments/reconstruct-brain/run.py \
 	  $(if $(wildcard runs/brain-t1-128-em/prior.json),--em runs/brain-t1-128-em) \
 	  $(if $(wildcard runs/brain-t1-128-oracle-2/prior.json),--oracle runs/brain-t1-128-oracle-2)
+
+compare: $(READY)
+	$(BIN)/skiagraph evaluate --config src/skiagraph/presets/rivals/compare.yaml
+	$(BIN)/python experiments/rivals/collect.py
+
+masked-images noise-and-masks: export OMP_NUM_THREADS = 1
+masked-images noise-and-masks: $(READY)
+	$(BIN)/python experiments/$@/run.py
+
+ablation: export OMP_NUM_THREADS = 1
+ablation: $(READY)
+	$(BIN)/python experiments/ablation/run.py \
+	  $(if $(wildcard runs/brain-t1-128-em/prior.json),--em runs/brain-t1-128-em)
 
 benchmark: $(READY)
 	$(INSTALL) -e '.[benchmarks]'
