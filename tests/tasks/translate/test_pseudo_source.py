@@ -1,0 +1,52 @@
+"""Target images that stand for a source, and their bent anatomy."""
+
+from __future__ import annotations
+
+import torch
+
+from helpers.local_information_by_hand import phantom
+from skiagraph.diffusion import Streams
+from skiagraph.tasks.translate.pseudo import RandomShape, remapped
+from skiagraph.tasks.translate.settings import ShapeSettings
+
+IMAGES = phantom("T1", "A", 32)[None, None].expand(40, 1, 32, 32).contiguous()
+
+
+def test_background_stays_and_the_rest_is_in_range() -> None:
+    found = remapped(IMAGES, Streams(range(40)))
+    assert bool((found[IMAGES == 0] == 0).all())
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
+
+
+def test_contrast_is_sometimes_turned_over_and_sometimes_kept() -> None:
+    dark, bright = IMAGES[0] == IMAGES[0][IMAGES[0] > 0].min(), IMAGES[0] == IMAGES[0].max()
+    found = remapped(IMAGES, Streams(range(40)))
+    difference = torch.stack([one[bright].mean() - one[dark].mean() for one in found])
+    assert int((difference < -0.1).sum()) >= 5
+    assert int((difference > 0.1).sum()) >= 5
+
+
+def test_an_image_is_the_same_alone_and_in_a_batch() -> None:
+    shape = RandomShape(ShapeSettings())
+    for function in (lambda x, s: remapped(x, s), lambda x, s: shape(2 * x - 1, s)):
+        whole = function(IMAGES[:3], Streams(range(3)))
+        alone = function(IMAGES[1:2], Streams([1]))
+        torch.testing.assert_close(whole[1:2], alone)
+
+
+def test_no_change_is_the_identity_and_a_mirror_is_a_mirror() -> None:
+    still = RandomShape(ShapeSettings(flip=False, rotation=0, scale=0, shift=0, bend=0))
+    torch.testing.assert_close(still(2 * IMAGES[:2] - 1, Streams([0, 1])), 2 * IMAGES[:2] - 1, rtol=0, atol=1e-5)
+    mirror = RandomShape(ShapeSettings(rotation=0, scale=0, shift=0, bend=0))
+    found = mirror(2 * IMAGES[:8] - 1, Streams(range(8)))
+    plain, turned = 2 * IMAGES[:8] - 1, 2 * IMAGES[:8].flip(3) - 1
+    kept = ((found - plain).abs().flatten(1).amax(1) < 1e-4) | ((found - turned).abs().flatten(1).amax(1) < 1e-4)
+    assert bool(kept.all())
+    assert not torch.allclose(found, plain, atol=1e-4)
+    assert not torch.allclose(found, turned, atol=1e-4)
+
+
+def test_what_comes_in_from_outside_is_background() -> None:
+    shifted = RandomShape(ShapeSettings(flip=False, rotation=0, scale=0, shift=10, bend=0))
+    assert float(shifted(torch.ones(4, 1, 16, 16), Streams(range(4))).min()) == -1
