@@ -153,8 +153,8 @@ def _lesions(results: Path) -> list[str]:
         return []
     note = (
         "Four balls of MS-like tissue, radius 5 mm, in white matter of ten slices; (lesion - rim) in the result over "
-        "the same in the truth: 1 is kept, 0 is gone, negative is inverted. Provenance: inserted lesion. No training scan "
-        "has one."
+        "the same in the truth: 1 is kept, 0 is gone, negative is inverted. Provenance: inserted lesion. No training "
+        "scan has one."
     )
     return ["## Inserted lesions", "", note, "", *_table(["method", *(folder.name[8:] for folder in folders)], rows)]
 

@@ -11,8 +11,8 @@ simulates the heads, trains the priors and networks, and does the rest; a step w
 
 Provenance: simulated contrast. Source and target are computed from one real T1-weighted head by signal equations, with
 noise, shading and texture of their own; contrasts are nearly functions of each other, so translation is easier here
-than between real scans. Colin27 (n = 1 head) is held out; intervals are over its slabs of 10 slices and describe it only.
-Options of rivals are chosen on a validation head (T2 to T1).
+than between real scans. Colin27 (n = 1 head) is held out; intervals are over its slabs of 10 slices and describe that
+head only. Options of rivals are chosen on a validation head (T2 to T1).
 """
 
 from __future__ import annotations
