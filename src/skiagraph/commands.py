@@ -42,6 +42,7 @@ _RECONSTRUCT = f"{_TASKS}.reconstruct"
 _MEASUREMENT = f"{_TASKS}.measurement"
 _RIVALS = f"{_RECONSTRUCT}.rivals"
 _SYNTHESIZE = f"{_TASKS}.synthesize"
+_SEGMENT = f"{_TASKS}.segment"
 _LEARN = f"{_TASKS}.synthesize.learn"
 _TRANSLATE = f"{_TASKS}.translate"
 COMMANDS = (
@@ -136,6 +137,13 @@ COMMANDS = (
         f"{_SYNTHESIZE}.sweep:sweep",
         f"{_SYNTHESIZE}.expectation:expectation",
         variant="sweep",
+    ),
+    Command(
+        "segment",
+        "Make lesion masks of scans with a prior that was trained on yes/no labels alone.",
+        f"{_SEGMENT}.command_settings:SegmentSettings",
+        f"{_SEGMENT}.run:segment",
+        f"{_SEGMENT}.run:expectation",
     ),
     Command(
         "restore",
