@@ -134,16 +134,17 @@ def draw(root: Path, names: Sequence[str], path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
-def collect(root: Path, target: Path, suffix: str, about: str) -> None:
+def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> None:
     """Write everything from the steps that are done.
 
     Args:
         root: folder of the runs.
+        lender: folder of networks and synthetic sets, `root` itself or another study's.
         target: where RESULTS.md, figures.json and the pictures go.
         suffix: of their names, for the second set.
         about: what the study is, of which the last paragraph stands on top.
     """
-    names = [place.name for place in sorted((root / "synthetic").glob("*")) if (place / "command.json").exists()]
+    names = [place.name for place in sorted((lender / "synthetic").glob("*")) if (place / "command.json").exists()]
     order = ("unguided", "classifier", "cfg", "uncertainty", "hardened")
     names = [*(name for name in order if name in names), *(name for name in names if name not in order)]
     record, provenance = run_record(), read(root / "crops" / "provenance.json")
@@ -159,14 +160,14 @@ def collect(root: Path, target: Path, suffix: str, about: str) -> None:
         lines += [f"{counts.get('real')} training crops, {counts.get('test')} test crops.", ""]
         lines += [f"- {warning}" for warning in results["warnings"]]
         lines += ["", "## Classifiers", "", (root / "downstream" / "tables.md").read_text(), ""]
-    lines += [*synthesised(root, names), *audited(root, names), *trained(root)]
+    lines += [*synthesised(lender, names), *audited(lender, names), *trained(lender)]
     if names:
-        draw(root, names, target / f"sets{suffix}.png")
+        draw(lender, names, target / f"sets{suffix}.png")
         lines += [f"![sets](sets{suffix}.png)", ""]
     findings = target / f"findings{suffix}.md"
     if findings.exists():
         lines[4:4] = [findings.read_text(), ""]
-    audits = {name: read(root / "audit" / name / "audit.json").get("spaces") for name in names}
+    audits = {name: read(lender / "audit" / name / "audit.json").get("spaces") for name in names}
     figures = {"downstream": results, "audit": audits, "run": record, "provenance": provenance}
     target.mkdir(parents=True, exist_ok=True)
     (target / f"figures{suffix}.json").write_text(json.dumps(figures, indent=1) + "\n")

@@ -2,21 +2,22 @@
 
     OMP_NUM_THREADS=1 python experiments/synthesize-organs/run.py
 
-does everything, on one free core in about an hour and a half; a step whose result is there is skipped, one that was
-stopped goes on.
+does everything, on one free core in about two hours; a step whose result is there is skipped, one that was stopped
+goes on.
 
     --quick                the same steps at the smallest size, in a few minutes, into runs/organs-quick
-    --set trunk-wall-few   the second set: ten parts of the wall of the same trunk, reduced, into runs/trunk-wall-few
-    --set organs           all 547 training crops in place of one in five, into runs/organs
+    --set organs-few       classifiers of one crop in five, with the first study's synthetic sets: a generator that is
+                           lent by someone who had more; fewer networks and seeds; into runs/organs-few
+    --set trunk-wall       the second set: ten parts of the wall of the same trunk, reduced, into runs/trunk-wall-study
     --only downstream      some of the steps: data, train, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
     --shard 0 2            share the classifiers' trainings of one folder between processes
 
-Crops of 28 x 28 pixels of one patient's CT, split by slab of 11 mm, neighbouring slices left out. Few labels: of the
-training crops of every class one in five is kept (one in seven of the second set), evenly spread, at least six. The
-generator, the classifier that guides, the judge, and every classifier that is judged here learn from these crops alone;
-the validation slabs choose snapshots, temperatures and the scale of the push; the test crops are seen by none of them.
-One patient: intervals are over slabs and classes of this patient, networks and seeds, and say nothing about others.
+Crops of 28 x 28 pixels of one patient's CT, split by slab of 11 mm, neighbouring slices left out. The generator, the
+classifier that guides, the judge, and every classifier that is judged here learn from the same training crops (unless
+the set says otherwise); the validation slabs choose snapshots and temperatures; the test crops are seen by none of
+them. One patient: intervals are over slabs and classes of this patient, networks and seeds, and say nothing about
+others.
 """
 
 from __future__ import annotations
@@ -58,17 +59,18 @@ class Size:
     folder: Path
     crops: str = "organs"
     every: int = 1
-    per_class: int = 55
+    lender: Path | None = None
+    per_class: int = 25
     levels: tuple[str, ...] = ()
     prior: tuple[str, ...] = ()
     guide: tuple[str, ...] = ()
     judge: tuple[str, ...] = ()
-    scale: float = 2.0
+    scale: float = 10.0
     networks: tuple[str, ...] = NETWORKS
     seeds: int = 5
-    steps: int = 300
-    ratio: float = 1.0
-    sweep: tuple[float, ...] = (0.25, 0.5)
+    steps: int = 200
+    ratio: float = 0.5
+    sweep: tuple[float, ...] = (0.25,)
     resamples: int = 2000
 
 
@@ -92,14 +94,11 @@ def quick() -> Size:
 
 
 def sizes() -> dict[str, Size]:
-    """The sets by name: eleven organs from few crops, a second set at a reduced size, and all crops of the first."""
-    short = ("--batch-size", "8", "--learning-rate", "5e-4", "--images")
-    few = Size(Path("runs/organs-few"), every=5, per_class=30, ratio=2.0, sweep=(0.25, 0.5, 1.0))
-    few = replace(few, prior=(*short, "44000"), guide=("--images", "32000"), judge=("--images", "16000"))
-    wall = replace(few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", every=7, per_class=22, sweep=())
-    wall = replace(wall, prior=(*short, "16000"), guide=("--images", "16000"), judge=("--images", "8000"))
-    wall = replace(wall, networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3)
-    return {"organs-few": few, "trunk-wall-few": wall, "organs": Size(Path("runs/organs"))}
+    """The sets by name: eleven organs, the same from few crops, and a second set at a reduced size."""
+    few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0, sweep=())
+    few = replace(few, networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3)
+    wall = replace(few, folder=Path("runs/trunk-wall-study"), crops="trunk-wall", every=1, lender=None, ratio=0.25)
+    return {"organs": Size(Path("runs/organs")), "organs-few": few, "trunk-wall": wall}
 
 
 def trainings(size: Size) -> Iterator[Step]:
@@ -138,10 +137,15 @@ def audits(size: Size) -> Iterator[Step]:
         yield Step("audit", folder, tuple(words), may_fail=True)
 
 
+def source(size: Size) -> Path:
+    """The folder that holds the synthetic sets: the study's own, or the lender's."""
+    return size.lender or size.folder
+
+
 def reachable(size: Size, ready: Sequence[str]) -> float:
     """The ratio asked for, or the largest that every synthetic set has images for: a judge may have left fewer."""
     real = len(json.loads((size.folder / "split.json").read_text())["train"])
-    kept = [len(list((size.folder / "synthetic" / name / "images").rglob("*.png"))) for name in ready]
+    kept = [len(list((source(size) / "synthetic" / name / "images").rglob("*.png"))) for name in ready]
     return min([size.ratio, *(int(100 * count / real) / 100 for count in kept)])
 
 
@@ -149,10 +153,10 @@ def downstream(size: Size, minutes: float | None, shard: Sequence[int] | None) -
     """The classifiers; arms whose set is not there yet are left out, and join when it is."""
     folder = size.folder / "downstream"
     words = ["evaluate", "downstream", "--real", str(size.folder / "crops")]
-    ready = [name for name in ARMS if (size.folder / "synthetic" / name / "command.json").exists()]
+    ready = [name for name in ARMS if (source(size) / "synthetic" / name / "command.json").exists()]
     words += ["--split", str(size.folder / "split.json"), "--rule", "log_odds_target"]
     words += ["--ratio", str(reachable(size, ready))]
-    words += ["--synthetic", *(word for name in ready for word in (name, str(size.folder / "synthetic" / name)))]
+    words += ["--synthetic", *(word for name in ready for word in (name, str(source(size) / "synthetic" / name)))]
     words = words if ready else words[:-1]
     words += ["--networks", *size.networks, "--seeds", str(size.seeds), "--training.steps", str(size.steps)]
     if len(ready) == len(ARMS) and size.sweep:
@@ -193,8 +197,9 @@ def main() -> None:
     """Everything that is not there yet, and the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--set", choices=tuple(sizes()), default="organs-few")
+    parser.add_argument("--set", choices=tuple(sizes()), default="organs")
     parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--arms", nargs="*", choices=tuple(ARMS), default=list(ARMS), help="sets to draw and audit")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--shard", type=int, nargs=2)
     parser.add_argument("--folder", type=Path, help="of the runs; default runs/SET")
@@ -208,14 +213,15 @@ def main() -> None:
         size = replace(size, sweep=())
     if "data" in chosen.only:
         prepare(size)
-    for step in (*trainings(size), *syntheses(size), *audits(size)):
-        if step.kind in chosen.only:
+    own = (*trainings(size), *syntheses(size), *audits(size)) if size.lender is None else ()
+    for step in own:
+        if step.kind in chosen.only and (step.kind == "train" or step.folder.name in chosen.arms):
             perform(step)
     if "downstream" in chosen.only:
         perform(downstream(size, chosen.minutes, chosen.shard))
     if "collect" in chosen.only:
-        name = "" if chosen.set == "organs-few" else f"-{chosen.set}"
-        collect(size.folder, size.folder if chosen.quick else HERE, name, __doc__ or "")
+        name = "" if chosen.set == "organs" else f"-{chosen.set}"
+        collect(size.folder, source(size), size.folder if chosen.quick else HERE, name, __doc__ or "")
 
 
 if __name__ == "__main__":
