@@ -116,6 +116,14 @@ COMMANDS = (
         f"{_TRANSLATE}.plan:expectation",
     ),
     Command(
+        "train",
+        "Train a U-Net that marks lesions from image labels alone, or from masks as the ceiling.",
+        f"{_TASKS}.segment.train_segmenter:SegmenterSettings",
+        f"{_TASKS}.segment.train_segmenter:train_segmenter",
+        f"{_TASKS}.segment.train_segmenter:expectation",
+        variant="segmenter",
+    ),
+    Command(
         "generate",
         "Draw synthetic images from a prior.",
         f"{_MEASUREMENT}.sampling_settings:GenerateSettings",
