@@ -46,10 +46,10 @@ def head_folder(folder: Path, count: int = 2) -> Path:
     return folder
 
 
-def prior_settings(data: Path, output: Path, **changes: Any) -> TranslatePriorSettings:
+def prior_settings(place: Path, output: Path, **changes: Any) -> TranslatePriorSettings:
     """The smallest training."""
     values: dict[str, Any] = {
-        "data": [data],
+        "data": [place],
         "pattern": "*/T1.nii.gz",
         "spacing_mm": (4.0, 4.0, 4.0),
         "size": [16, 16],

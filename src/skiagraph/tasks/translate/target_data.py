@@ -67,11 +67,15 @@ def find_cases(settings: TranslatePriorSettings) -> dict[str, Path]:
 
 def split_of(settings: TranslatePriorSettings, cases: dict[str, Path]) -> Split:
     """Train and validation by head; excluded cases are the test side."""
-    for name in ("exclude", "validation", "heads"):
-        unknown = sorted(set(getattr(settings, name)) - set(cases))
-        if unknown:
-            raise InputError(f"{name}: {', '.join(unknown)} is no case here; there are {', '.join(sorted(cases))}")
+    unknown = sorted(set(settings.heads) - set(cases))
+    if unknown:
+        raise InputError(f"heads: {', '.join(unknown)} is no case here; there are {', '.join(sorted(cases))}")
     heads = {case: settings.heads.get(case, case) for case in cases}
+    for name in ("exclude", "validation"):
+        unknown = sorted(set(getattr(settings, name)) - set(heads.values()))
+        if unknown:
+            known = ", ".join(sorted(set(heads.values())))
+            raise InputError(f"{name}: {', '.join(unknown)} is no head here; there are {known}")
     split = split_by_head(heads, test=settings.exclude, validation=settings.validation)
     if not split.train:
         raise InputError("data: every case is excluded or kept for validation; none is left to learn from")
