@@ -11,8 +11,9 @@ import torch
 from tests.helpers.tiny_pictures import NETWORK
 
 from skiagraph.errors import DataError, InputError
+from skiagraph.tasks.measurement.items import open_training_data
 from skiagraph.tasks.measurement.settings import TrainMeasurementSettings
-from skiagraph.tasks.measurement.train import expectation, loop_settings, train_measurement
+from skiagraph.tasks.measurement.train import expectation, loop_settings, mask_gaps, train_measurement
 from skiagraph.training.prior import Prior
 
 
@@ -34,6 +35,25 @@ def test_a_run_leaves_a_prior_its_settings_its_record_and_a_page(masked_prior: P
     assert {"config.yaml", "run.json", "report.html", "README.md"} <= {file.name for file in masked_prior.iterdir()}
     assert json.loads((masked_prior / "run.json").read_text())["training_items"] == 6
     assert "task: measurement-score" in (masked_prior / "config.yaml").read_text()
+
+
+def test_what_no_training_mask_shows_is_said(pictures_at: Path, scans_at: Path, tmp_path: Path) -> None:
+    for number, file in enumerate(sorted(pictures_at.iterdir())[:2]):
+        (tmp_path / "two").mkdir(exist_ok=True)
+        (tmp_path / "two" / f"{number}.png").write_bytes(file.read_bytes())
+    few = settings(tmp_path / "two", tmp_path / "p", mask={"family": "cells", "drop": 0.75})
+    data = open_training_data(few)
+    held = data.items.batch(torch.arange(2))["mask"].amax((0, 1))
+    assert 0 < int((held == 0).sum()) < held.numel()
+    assert mask_gaps(few, data)[0].startswith(f"{int((held == 0).sum())} of {held.numel()} pixels were shown by no")
+    made = train_measurement(few)
+    assert made.warnings == mask_gaps(few, data)
+    assert made.warnings[0] in Prior.load(tmp_path / "p").record.limits
+    assert "pixels were shown by no" in (tmp_path / "p" / "report.html").read_text()
+    many = settings(pictures_at, tmp_path / "q", mask={"family": "cells", "drop": 0.1})
+    assert mask_gaps(many, open_training_data(many)) == ()
+    lines = settings(scans_at, tmp_path / "r", kind="k-space", kspace="combined", size=[24], mask={"family": "random"})
+    assert "columns were sampled in no training scan" in mask_gaps(lines, open_training_data(lines))[0]
 
 
 def test_the_oracle_states_no_measurement(whole_prior: Path) -> None:

@@ -13,6 +13,7 @@ from skiagraph.networks.unet import UNetConfig
 from skiagraph.physics.masks import effective_acceleration
 from skiagraph.tasks.measurement.describe import describe_measurement_prior
 from skiagraph.tasks.measurement.items import (
+    CoilItems,
     TrainingData,
     measurement_objective,
     open_training_data,
@@ -22,13 +23,14 @@ from skiagraph.tasks.measurement.network import build_unet, network_cost, operat
 from skiagraph.tasks.measurement.settings import TrainMeasurementSettings
 from skiagraph.tasks.measurement.train_run import begin_run, leave_run
 from skiagraph.tasks.progress import OnProgress, silent
+from skiagraph.tasks.reconstruct.checks import column_warnings
 from skiagraph.tasks.reconstruct.outputs import check_writable
 from skiagraph.tasks.training_run import TrainedPrior
 from skiagraph.training import TrainingSettings, train
 from skiagraph.training.prior import Prior
 from skiagraph.training.processes import process_group, process_rank
 
-__all__ = ["TrainedMeasurementPrior", "expectation", "loop_settings", "network_for", "train_measurement"]
+__all__ = ["TrainedMeasurementPrior", "expectation", "loop_settings", "mask_gaps", "network_for", "train_measurement"]
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ class TrainedMeasurementPrior(TrainedPrior):
     Args:
         items: training items.
         acceleration: entries over observed entries, on average.
+        warnings: what a user of the prior must know of the masks it learned from.
     """
 
     items: int
     acceleration: float
+    warnings: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Names and values."""
@@ -49,6 +53,7 @@ class TrainedMeasurementPrior(TrainedPrior):
             **super().record(),
             "training_items": self.items,
             "effective_acceleration": round(self.acceleration, 3),
+            "warnings": list(self.warnings),
         }
 
 
@@ -139,9 +144,11 @@ def train_measurement(settings: TrainMeasurementSettings, on_progress: OnProgres
             settings.output,
             on_progress=lambda now: on_progress("images", now.images, now.total),
         )
-        acceleration = _effective_acceleration(settings, data)
+        acceleration, warnings = _effective_acceleration(settings, data), mask_gaps(settings, data)
         record = describe_measurement_prior(settings, data, config, trained.images, loop.ema_half_life, acceleration)
-        made = TrainedMeasurementPrior.of(settings.output, trained, items=len(data.names), acceleration=acceleration)
+        record = record.model_copy(update={"limits": [*record.limits, *warnings]})
+        facts: dict[str, Any] = {"items": len(data.names), "acceleration": acceleration, "warnings": warnings}
+        made = TrainedMeasurementPrior.of(settings.output, trained, **facts)
         if process_rank() == 0:
             averages = {name: value.cpu() for name, value in trained.averages["exponential"].items()}
             written = Prior(network, record).save(settings.output, state=averages)
@@ -161,3 +168,24 @@ def _effective_acceleration(settings: TrainMeasurementSettings, data: TrainingDa
         chosen = torch.linspace(0, len(data.items) - 1, min(256, len(data.items))).long()
         masks = torch.cat([data.items.batch(chosen[place : place + 1])["mask"] for place in range(len(chosen))])
     return float(1 / (1 / effective_acceleration(masks)).mean())
+
+
+def mask_gaps(settings: TrainMeasurementSettings, data: TrainingData) -> tuple[str, ...]:
+    """What the training masks never show: columns of k-space, or pixels, that no item holds; one mask for all items."""
+    if settings.fresh or settings.mask.family == "none":
+        return ()
+    masks = (data.items.batch(torch.tensor([index]))["mask"][0, 0] for index in range(len(data.items)))
+    if isinstance(data.items, CoilItems):
+        return tuple(column_warnings(torch.cat(list(masks))))
+    seen = next(masks)
+    for mask in masks:
+        if bool(seen.all()):
+            break
+        seen = torch.maximum(seen, mask)
+    missed = int((seen == 0).sum())
+    if not missed:
+        return ()
+    return (
+        f"{missed} of {seen.numel()} pixels were shown by no training image: what the prior puts there it never "
+        "learned from data. Add images with other masks.",
+    )

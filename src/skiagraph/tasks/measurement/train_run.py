@@ -48,7 +48,7 @@ def leave_run(settings: TrainMeasurementSettings, result: dict[str, Any], prior:
         result: what the command returns.
         prior: what the card says of the prior: name, weights, summary.
     """
-    warnings = [] if not settings.fresh else ["Masks and noise were drawn anew at every step: an ablation."]
+    fresh = ["Masks and noise were drawn anew at every step: an ablation."] if settings.fresh else []
     return leave_training(
         settings.output,
         settings,
@@ -60,5 +60,5 @@ def leave_run(settings: TrainMeasurementSettings, result: dict[str, Any], prior:
             Highlight(str(result["training_items"]), "training items"),
             Highlight(f"{result['effective_acceleration']:g}x", "effective acceleration"),
         ),
-        warnings=warnings,
+        warnings=[*fresh, *result["warnings"]],
     )

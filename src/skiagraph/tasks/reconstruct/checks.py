@@ -18,6 +18,7 @@ from skiagraph.training.record import PriorRecord
 
 __all__ = [
     "check_fit",
+    "column_warnings",
     "mask_distances",
     "mask_record",
     "mask_warnings",
@@ -40,8 +41,15 @@ def training_masks(scan: PreparedScan) -> dict[str, Any]:
 
 def training_warnings(scan: PreparedScan) -> tuple[str, ...]:
     """What a reader of a prior must know of its training scans: lines that no mask covers, single coils, one mask."""
+    warnings = column_warnings(scan.mask[:, 0, 0])
+    if int(present_coils(scan.maps).min()) == 1:
+        warnings.append("There are training scans of a single coil: they tell nothing about the lines between theirs.")
+    return tuple(warnings)
+
+
+def column_warnings(masks: Tensor) -> list[str]:
+    """What the masks (S, W) of the training scans cannot teach: columns that none of them holds, one mask for all."""
     warnings = []
-    masks = scan.mask[:, 0, 0]
     missed = (masks.amax(0) == 0).nonzero()[:, 0].tolist()
     if missed:
         warnings.append(
@@ -50,9 +58,7 @@ def training_warnings(scan: PreparedScan) -> tuple[str, ...]:
         )
     if len(torch.unique(masks, dim=0)) == 1 and not bool(masks.all()) and len(masks) > 1:
         warnings.append("All training scans have the same mask: lines that it leaves out cannot be learned.")
-    if int(present_coils(scan.maps).min()) == 1:
-        warnings.append("There are training scans of a single coil: they tell nothing about the lines between theirs.")
-    return tuple(warnings)
+    return warnings
 
 
 def _ranges(columns: list[int]) -> str:

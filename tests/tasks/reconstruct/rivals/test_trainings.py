@@ -15,6 +15,7 @@ from skiagraph.cli import main
 from skiagraph.config import load_settings, read_yaml
 from skiagraph.data.fastmri import write_fastmri
 from skiagraph.errors import InputError
+from skiagraph.tasks.reconstruct.checks import training_warnings
 from skiagraph.tasks.reconstruct.rivals import factory, train
 from skiagraph.tasks.reconstruct.rivals.evaluate import evaluate_rivals, expectation
 from skiagraph.tasks.reconstruct.rivals.networks import ambient_network, image_network, unrolled_network
@@ -74,6 +75,14 @@ def test_priors_say_what_they_are(priors: dict[str, Path]) -> None:
     assert records["image"].training.settings["images"] == 8
     assert "network" in records["ambient"].training.settings
     assert (priors["ssdu"] / "README.md").exists()
+
+
+def test_rivals_say_what_their_scans_cannot_teach(scan_file: Path, tmp_path: Path) -> None:
+    settings = AmbientSettings(data=[scan_file], output=tmp_path / "p", network=UNetSettings(**SMALL), **FEW)
+    scans, _ = train.training_scans(settings.shared())
+    made = train.train_ambient(settings)
+    assert made.warnings == training_warnings(scans) != ()
+    assert set(made.warnings) <= set(Prior.load(tmp_path / "p").record.limits)
 
 
 def test_networks_are_functions_of_their_seed_and_leave_the_global_one() -> None:

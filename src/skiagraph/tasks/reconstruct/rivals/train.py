@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from skiagraph.inverse.ambient import AmbientObjective
 from skiagraph.inverse.unrolled import SelfSupervisedObjective
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.calibrate import Spread
+from skiagraph.tasks.reconstruct.checks import training_warnings
 from skiagraph.tasks.reconstruct.outputs import check_writable
 from skiagraph.tasks.reconstruct.prior_record import describe_prior
 from skiagraph.tasks.reconstruct.rivals.image_prior import (
@@ -46,6 +48,7 @@ from skiagraph.training.processes import process_rank
 from skiagraph.training.record import ArchitectureRecord, TimeRecord
 
 __all__ = [
+    "TrainedRival",
     "dropped_share",
     "expect_ambient",
     "expect_image_prior",
@@ -57,7 +60,22 @@ __all__ = [
 ]
 
 
-def train_ssdu(settings: SSDUSettings, on_progress: OnProgress = silent) -> TrainedPrior:
+@dataclass(frozen=True)
+class TrainedRival(TrainedPrior):
+    """What the commands make.
+
+    Args:
+        warnings: what a user of the prior must know of its training scans.
+    """
+
+    warnings: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """Names and values."""
+        return {**super().record(), "warnings": list(self.warnings)}
+
+
+def train_ssdu(settings: SSDUSettings, on_progress: OnProgress = silent) -> TrainedRival:
     """Train the unrolled network, some lines of a scan judged against the others, and write the prior folder."""
     objective = SelfSupervisedObjective(settings.held_share, settings.held_centre, settings.split, settings.rows)
     network = unrolled_network(settings.network, settings.seed)
@@ -68,7 +86,7 @@ def train_ssdu(settings: SSDUSettings, on_progress: OnProgress = silent) -> Trai
     return _train_on_scans(settings, network, objective, "self-supervised data undersampling", details, on_progress)
 
 
-def train_ambient(settings: AmbientSettings, on_progress: OnProgress = silent) -> TrainedPrior:
+def train_ambient(settings: AmbientSettings, on_progress: OnProgress = silent) -> TrainedRival:
     """Train the denoiser that is told the mask, by dropping further lines, and write the prior folder."""
     network = ambient_network(settings.network, settings.seed)
     share, centre = dropped_share(settings), settings.simulate.centre
@@ -80,7 +98,7 @@ def train_ambient(settings: AmbientSettings, on_progress: OnProgress = silent) -
     return _train_on_scans(settings, network, objective, "Ambient diffusion (further masking)", details, on_progress)
 
 
-def train_image_prior(settings: ImagePriorSettings, on_progress: OnProgress = silent) -> TrainedPrior:
+def train_image_prior(settings: ImagePriorSettings, on_progress: OnProgress = silent) -> TrainedRival:
     """Train an image prior on fully sampled scans, coil-combined, and write the prior folder."""
     _check_full(settings)
     check_writable(settings.output)
@@ -108,7 +126,7 @@ def train_on_images(
     *,
     clean: bool = False,
     on_progress: OnProgress = silent,
-) -> TrainedPrior:
+) -> TrainedRival:
     """Train an image prior on images that are already there, such as posterior samples of undersampled scans.
 
     Args:
@@ -162,7 +180,7 @@ def _train_on_scans(
     title: str,
     details: dict[str, Any],
     on_progress: OnProgress,
-) -> TrainedPrior:
+) -> TrainedRival:
     check_writable(settings.output)
     with process_group() as device:
         scan, sources = training_scans(settings.shared(), on_progress)
@@ -192,14 +210,16 @@ def _finish(
     trained: TrainingResult,
     objective: str,
     details: dict[str, Any],
-) -> TrainedPrior:
+) -> TrainedRival:
     """Put the averaged weights in the network and save the prior folder."""
     averages = trained.averages["exponential"]
     network.load_state_dict({name: value.cpu() for name, value in averages.items()})
     record = _record(settings, scan, sources, trained, objective, details)
+    warnings = (*(w for source in sources for w in source.get("warnings", ())), *training_warnings(scan))
+    record = record.model_copy(update={"limits": [*record.limits, *warnings]})
     if process_rank() == 0:
         Prior(network.cpu().eval(), record).save(settings.output, weights="float16")
-    return TrainedPrior.of(settings.output, trained)
+    return TrainedRival.of(settings.output, trained, warnings=warnings)
 
 
 def _record(

@@ -37,7 +37,7 @@ def candidates(rival: PlugIn) -> list[tuple[str, Sequence[float]]]:
     noisiest = ("noisiest", (0.15, 0.3, 1.0, 5.0))
     finest = ("finest", (0.002, 0.005, 0.01, 0.02))
     eta = ("eta", (0.5, 0.85, 1.0))
-    steps = ("steps", (20, 50, 100))
+    steps = ("steps", (20, 50))
     if rival.method == "ddnm":
         return [noisiest, eta, finest, steps]
     factors = (0.1, 0.3, 3.0, 10.0) if rival.method in ("dps", "diffpir") else (0.1, 0.3, 3.0)
