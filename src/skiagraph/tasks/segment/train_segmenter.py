@@ -37,7 +37,12 @@ class SegmenterSettings(LearnSettings):
     prior: Path | None = Field(None, description="Class-conditional prior whose maps are learned from.")
     masks: Path | None = Field(None, description="Folder of masks (PNG, by the names of the images): the ceiling.")
     absent: str = Field("normal", description="Class without lesion; all others count as lesion.")
-    maps: DifferenceSettings = Field(DifferenceSettings(), description="How the maps are made.")
+    engine: Literal["jvp", "difference"] = Field("difference", description="How the maps are made; see `segment`.")
+    sign: Literal["signed", "negative", "absolute", "evidence"] = Field(
+        "evidence", description="What of the maps counts; evidence: where the lesion's label explains the image better."
+    )
+    levels: list[float] = Field([0.35, 0.68, 1.04, 1.45], min_length=1, description="Noise-to-signal ratios.")
+    draws: int = Field(2, ge=1, description="Draws of noise at each level.")
     low: float = Field(0.95, gt=0, lt=1, description="Quantile of the normals' maps below which there is no lesion.")
     high: float = Field(0.999, gt=0, lt=1, description="Quantile above which there is one.")
     most: int = Field(200, ge=2, description="Images of each class that maps are made of.")
@@ -50,6 +55,11 @@ class SegmenterSettings(LearnSettings):
         if (self.prior is None) == (self.masks is None):
             raise ValueError("prior, masks: give one of them, the prior whose maps or the masks to learn from")
         return self
+
+    @property
+    def maps(self) -> DifferenceSettings:
+        """How the maps are made."""
+        return DifferenceSettings(engine=self.engine, sign=self.sign, levels=self.levels, seeds=self.draws)
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,7 @@ def expectation(settings: SegmenterSettings) -> dict[str, Any]:
     from skiagraph.tasks.synthesize.learn.data import open_images
 
     images = open_images(settings)
-    calls = len(settings.maps.levels) * settings.maps.seeds
+    calls = len(settings.levels) * settings.draws
     mapped = sum(min(settings.most, count) for count in images.counts.values())
     return {
         "images": images.counts,
