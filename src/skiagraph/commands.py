@@ -290,6 +290,13 @@ COMMANDS = (
         variant="classifier",
     ),
     Command(
+        "import-checkpoint",
+        "Turn a checkpoint of the released mutual-information guided translation into a prior folder.",
+        f"{_TASKS}.import_translation:ImportTranslationSettings",
+        f"{_TASKS}.import_translation:import_translation",
+        variant="translation",
+    ),
+    Command(
         "doctor",
         "Say what is installed, what this machine can do, and what is missing.",
         f"{_TASKS}.doctor:DoctorSettings",

@@ -17,7 +17,17 @@ from skiagraph.networks.layers import AttentionOrder
 from skiagraph.networks.layout import Unstated, check_layout, infer_classifier_config, infer_unet_config
 from skiagraph.networks.unet import UNet, UNetConfig
 
-__all__ = ["ImportNotes", "import_checkpoint", "import_classifier"]
+__all__ = [
+    "FileSource",
+    "ImportNotes",
+    "clean_weights",
+    "import_checkpoint",
+    "import_classifier",
+    "load_plain",
+    "notes_of",
+    "source_of",
+    "without_prefixes",
+]
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
@@ -83,7 +93,7 @@ def import_checkpoint(
     learned = config.out_channels == 2 * config.in_channels
     if learned:
         messages.append("There are twice as many outputs as inputs: the second half is probably a learned variance.")
-    return config, _clean(state, messages), _notes(source, learned, messages)
+    return config, clean_weights(state, messages), notes_of(source, learned, messages)
 
 
 def import_classifier(
@@ -117,24 +127,39 @@ def import_classifier(
     with torch.device("meta"):
         network = EncoderClassifier(config)
     check_layout(state, network)
-    return config, _clean(state, messages), _notes(source, False, messages)
+    return config, clean_weights(state, messages), notes_of(source, False, messages)
 
 
 @dataclass(frozen=True)
-class _Source:
+class FileSource:
+    """A file's name without its folder, and its SHA-256."""
+
     name: str
     sha256: str
 
 
-def _read(path: Path, entry: str | None) -> tuple[_Source, dict[str, Tensor], list[str]]:
+def _read(path: Path, entry: str | None) -> tuple[FileSource, dict[str, Tensor], list[str]]:
     """Load names and tensors, nothing else, and strip what training wrappers put around them."""
+    source = source_of(path)
+    content = load_plain(path)
+    messages: list[str] = []
+    state = _select(content, entry, path.name, messages)
+    return source, without_prefixes(state, messages), messages
+
+
+def source_of(path: Path) -> FileSource:
+    """Name and checksum of a file."""
     try:
         with path.open("rb") as file:
-            source = _Source(path.name, hashlib.file_digest(file, "sha256").hexdigest())
+            return FileSource(path.name, hashlib.file_digest(file, "sha256").hexdigest())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give the path of a checkpoint file") from error
+
+
+def load_plain(path: Path) -> object:
+    """The content of a weights file, refused where it holds anything but data."""
     try:
-        content = _load(path)
+        return _load(path)
     except MemoryError:
         raise
     except Exception as error:  # a damaged or hostile file can fail in any way
@@ -142,13 +167,15 @@ def _read(path: Path, entry: str | None) -> tuple[_Source, dict[str, Tensor], li
             f"{path}: not a file of plain weights ({type(error).__name__}); files that would run code are refused: "
             "save only the state dict, as .pt or .safetensors"
         ) from error
-    messages: list[str] = []
-    state = _select(content, entry, path.name, messages)
+
+
+def without_prefixes(state: dict[str, Tensor], messages: list[str]) -> dict[str, Tensor]:
+    """The weights without the prefixes that training wrappers put before every name."""
     for wrapper in _WRAPPERS * 2:
         if state and all(name.startswith(wrapper) for name in state):
             state = {name.removeprefix(wrapper): value for name, value in state.items()}
             messages.append(f"The prefix {wrapper!r} was taken off all names.")
-    return source, state, messages
+    return state
 
 
 def _load(path: Path) -> object:
@@ -200,7 +227,7 @@ def _require_groups(widths: tuple[int, ...], groups: int) -> None:
         raise ValueError(f"groups is {groups}, which does not divide the widths {odd}; pass the number trained with")
 
 
-def _clean(state: Mapping[str, Tensor], messages: list[str]) -> dict[str, Tensor]:
+def clean_weights(state: Mapping[str, Tensor], messages: list[str]) -> dict[str, Tensor]:
     """Copy to contiguous float32; refuse what is not a finite real number."""
     clean: dict[str, Tensor] = {}
     converted: set[str] = set()
@@ -218,7 +245,7 @@ def _clean(state: Mapping[str, Tensor], messages: list[str]) -> dict[str, Tensor
     return clean
 
 
-def _notes(source: _Source, learned_variance: bool, messages: list[str]) -> ImportNotes:
+def notes_of(source: FileSource, learned_variance: bool, messages: list[str]) -> ImportNotes:
     """Read what the file name tells: ema_RATE_STEPS.pt, modelSTEPS.pt."""
     stem = source.name.lower().rsplit(".", 1)[0]
     ema = re.search(r"(?<![a-z])ema(?![a-z])", stem) is not None

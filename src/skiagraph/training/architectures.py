@@ -23,7 +23,13 @@ def _unet(settings: Mapping[str, Any]) -> nn.Module:
     return UNet(UNetConfig(**settings))
 
 
-_BUILDERS: dict[str, Builder] = {"unet": _unet}
+def _ddpm_unet(settings: Mapping[str, Any]) -> nn.Module:
+    from skiagraph.networks import DDPMUNet, DDPMUNetConfig
+
+    return DDPMUNet(DDPMUNetConfig(**settings))
+
+
+_BUILDERS: dict[str, Builder] = {"unet": _unet, "ddpm-unet": _ddpm_unet}
 
 
 def register_architecture(kind: str, build: Builder) -> None:

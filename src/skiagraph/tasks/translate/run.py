@@ -83,6 +83,12 @@ def chosen_method(
     if settings.preset == "reference":
         levels = given.pop("steps", 1000)
         return ReleasedTranslation(prior, levels, given.pop("normalise", None), settings.batch, observe)
+    normal = prior.prior.record.normalisation
+    if (normal.low, normal.high) != (-1, 1):
+        raise InputError(
+            f"prior {prior.prior.record.name!r}: its states lie in [{normal.low:g}, {normal.high:g}], those of the "
+            "default preset in [-1, 1]; use preset 'reference', which is the sampler it was released with"
+        )
     calls = given.pop("calls", 50)
     if "planes" in given:
         given["planes"] = tuple(given["planes"])
