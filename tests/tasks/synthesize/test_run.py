@@ -248,6 +248,8 @@ def test_a_hopeless_run_stops_before_all_its_images_are_drawn(tmp_path: Path) ->
     result = run(tmp_path / "out", mode="two-stage", per_class=200, guide=guide, flip_budget=0.02, batch=64)
     assert result.figures["drawn"] == 64
     assert result.exit_code == 5
+    kept = sum(row["kept"] == "yes" for row in rows(tmp_path / "out"))
+    assert result.failures[1:] == (f"Stopped early, since more images could not mend that: {kept} of 400 are there.",)
 
 
 def test_a_run_that_changes_nothing_says_so(tmp_path: Path) -> None:

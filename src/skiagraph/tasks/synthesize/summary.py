@@ -152,13 +152,17 @@ def failures(
             f"Labels lost: {flips.words()}, by the {flips.by}; flip_budget allows {100 * settings.flip_budget:g} %. "
             "Lower guide.scale (`skiagraph synthesize sweep` proposes one), or set a smaller guide.trust."
         )
-    if settings.per_class is not None or settings.counts is not None or settings.balance_to is not None:
-        for line in per_class(rows, classes, wanted):
-            if line["kept"] < line["wanted"]:
-                found.append(
-                    f"Class {line['class']!r} has {line['kept']} of {line['wanted']} images after {line['drawn']} were "
-                    "drawn (filter.attempts allows no more). Look at rejected/, loosen the filter or lower guide.scale."
-                )
+    if settings.per_class is None and settings.counts is None and settings.balance_to is None:
+        return found
+    short = [line for line in per_class(rows, classes, wanted) if line["kept"] < line["wanted"]]
+    if found and any(line["drawn"] < settings.filter.attempts * line["wanted"] for line in short):
+        kept = sum(line["kept"] for line in per_class(rows, classes, wanted))
+        return [*found, f"Stopped early, since more images could not mend that: {kept} of {sum(wanted)} are there."]
+    for line in short:
+        found.append(
+            f"Class {line['class']!r} has {line['kept']} of {line['wanted']} images after {line['drawn']} were "
+            "drawn (filter.attempts allows no more). Look at rejected/, loosen the filter or lower guide.scale."
+        )
     return found
 
 
