@@ -97,7 +97,7 @@ def quick() -> Size:
 
 def sizes() -> dict[str, Size]:
     """The sets by name: eleven organs, the same from few crops, and a second set at a reduced size."""
-    few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
+    few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0, steps=120)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
     wall = replace(whole, folder=Path("runs/trunk-wall-study"), crops="trunk-wall", ratio=0.25)
     return {"organs-few": few, "organs": whole, "trunk-wall": wall}
