@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skiagraph.data.files import atomic_path
 from skiagraph.data.intensity import Scaling, percentile_scaling
 from skiagraph.data.regrid import resample
-from skiagraph.data.volume import Volume, read_nifti
-from skiagraph.tasks.translate.frame import Frame, frame_of, framed, to_slices
+from skiagraph.data.volume import read_nifti
+from skiagraph.tasks.translate.frame import frame_of, framed, to_slices
 from skiagraph.tasks.translate.method import SourceStack
 from skiagraph.tasks.translate.target_data import fitted
 
@@ -37,48 +37,56 @@ class Head:
         sources: contrast to its stack, with noise and shading, in [-1, 1] by its own percentiles.
         truth: contrast without noise and shading, scaled as the noisy image.
         tissues: int64, 0 background, 1 fluid, 2 grey, 3 white matter.
-        frame, scaling: how it came there; scaling by contrast.
-        parameters: tissue to proton density, T1 and T2 in ms of this head.
+        scaling: of each contrast.
     """
 
     name: str
     sources: dict[str, SourceStack]
     truth: dict[str, Tensor]
     tissues: Tensor
-    frame: Frame
     scaling: dict[str, Scaling]
-    parameters: dict[str, dict[str, float]]
 
 
 def read_head(folder: Path, contrasts: Sequence[str] = CONTRASTS) -> Head:
-    """One folder of `simulate contrasts`."""
-    mask = read_nifti(folder / "mask.nii.gz").array > 0.5
+    """One folder of `simulate contrasts`; what was resampled is kept in it as framed.npz."""
+    kept = folder / "framed.npz"
+    if not kept.exists():
+        with atomic_path(kept, suffix=".npz") as partial:
+            np.savez_compressed(partial, **_framed(folder, contrasts))
+    found = np.load(kept)
+    mask = torch.from_numpy(found["mask"])
     sources, truth, scalings = {}, {}, {}
-    frame = None
+    for name in contrasts:
+        sources[name] = SourceStack(torch.from_numpy(found[name]), mask, SPACING, f"{folder.name} {name}")
+        truth[name] = torch.from_numpy(found[f"{name}.clean"])
+        low, high = (float(end) for end in found[f"{name}.scaling"])
+        scalings[name] = Scaling(low, high, "percentiles 0 to 99.5")
+    return Head(folder.name, sources, truth, torch.from_numpy(found["tissues"]), scalings)
+
+
+def _framed(folder: Path, contrasts: Sequence[str]) -> dict[str, NDArray[Any]]:
+    mask = read_nifti(folder / "mask.nii.gz").array > 0.5
+    first = read_nifti(folder / f"{contrasts[0]}.nii.gz")
+    frame = frame_of(first, mask, SPACING, SIZE)
+    made: dict[str, NDArray[Any]] = {}
     for name in contrasts:
         volume = read_nifti(folder / f"{name}.nii.gz")
-        frame = frame_of(volume, mask, SPACING, SIZE) if frame is None else frame
         scaling = percentile_scaling(volume.array, mask, (0.0, 99.5))
         image, inside = framed(volume, mask, frame, scaling)
         clean, _ = framed(read_nifti(folder / f"{name}.clean.nii.gz"), mask, frame, scaling)
-        within = _slices(inside, False)
-        sources[name] = SourceStack(_slices(image, np.float32(-1)), within, SPACING, f"{folder.name} {name}")
-        truth[name] = _slices(clean, np.float32(-1))
-        scalings[name] = scaling
-    assert frame is not None
+        made |= {name: _slices(image, np.float32(-1)), f"{name}.clean": _slices(clean, np.float32(-1))}
+        made |= {f"{name}.scaling": np.array([scaling.low, scaling.high]), "mask": _slices(inside, False)}
     shares = []
     for tissue in ("csf", "grey", "white"):
         volume = read_nifti(folder / f"tissue-{tissue}.nii.gz")
-        shares.append(resample(Volume(volume.array, volume.affine), frame.grid, order=1, outside=0.0).array)
-    labels = np.argmax(np.stack(shares), 0) + 1
-    tissues = torch.where(within, _slices(labels, 0), 0)
-    stated = json.loads((folder / "contrasts.json").read_text())
-    return Head(folder.name, sources, truth, tissues, frame, scalings, stated["parameters"])
+        shares.append(resample(volume, frame.grid, order=1, outside=0.0).array)
+    made["tissues"] = np.where(made["mask"], _slices(np.argmax(np.stack(shares), 0) + 1, 0), 0).astype(np.int64)
+    return made
 
 
-def _slices(volume: NDArray[Any], fill: Any) -> Tensor:
+def _slices(volume: NDArray[Any], fill: Any) -> NDArray[Any]:
     """(X, Y, Z) as axial slices (Z, 1, 96, 80): the margin around the head is cut or padded."""
-    return torch.from_numpy(fitted(to_slices(volume), SIZE, fill))[:, None]
+    return fitted(to_slices(volume), SIZE, fill)[:, None]
 
 
 def _usable(head: Head) -> Tensor:

@@ -59,7 +59,7 @@ class Size:
     folder: Path = Path("runs/translate")
     data: Path = Path("runs/translate/data")
     directions: tuple[tuple[str, str], ...] = (("T2", "T1"), ("PD", "T1"), ("FLAIR", "T1"), ("T1", "T2"))
-    slabs: int = 5
+    slabs: int = 3
     calls: int = 24
     training: SmallTraining = STANDARD
     words: tuple[str, ...] = ()
@@ -99,8 +99,8 @@ def translated(
 class Study:
     """The steps, with heads read once."""
 
-    def __init__(self, size: Size, shard: tuple[int, int]) -> None:
-        self.size, self.shard = size, shard
+    def __init__(self, size: Size, shard: tuple[int, int], directions: Sequence[str] = ()) -> None:
+        self.size, self.shard, self.wanted = size, shard, directions
         self.results = size.folder / "results"
         self._heads: dict[str, Head] = {}
         self._kits: dict[tuple[str, str], Kit] = {}
@@ -144,19 +144,21 @@ class Study:
         train_networks(heads, self.size.directions, self.size.folder / "networks", self.size.training)
 
     def options(self) -> dict[str, Entry]:
-        """The entries with the options that tuning chose."""
+        """The entries with the options that tuning chose; those that are still to be tuned wait."""
         chosen = dict(ENTRIES)
         for name in SWEEPS:
             path = self.results / "tune" / f"{name}.json"
             if path.exists():
-                best = json.loads(path.read_text())["best"]
-                chosen[name] = replace(chosen[name], options=best)
+                chosen[name] = replace(chosen[name], options=json.loads(path.read_text())["best"])
+            else:
+                del chosen[name]
         return chosen
 
     def tune(self) -> None:
-        """Options of rivals by PSNR on ten slices of the validation head."""
+        """Options by PSNR on five slices, 6 mm apart, of the validation head."""
         head, (source, target) = self.head(VALIDATION), self.size.directions[0]
-        part = middle(head, 1)
+        whole = middle(head, 1)
+        part = slice(whole.start - 2, whole.stop + 2, 3)
         stack, truth = part_of(head.sources[source], part), head.truth[target][part]
         for name in self.mine(list(SWEEPS)):
             path, kit = self.results / "tune" / f"{name}.json", self.kit(source, target)
@@ -176,6 +178,8 @@ class Study:
         part = middle(head, self.size.slabs)
         entries = self.options()
         for source, target in self.size.directions:
+            if self.wanted and f"{source}-{target}" not in self.wanted:
+                continue
             for name in self.mine(list(entries)):
                 self.one(self.results / f"{source}-{target}" / f"{name}.json", source, target, entries[name], part)
 
@@ -237,11 +241,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="*", choices=STEPS, default=list(STEPS))
     parser.add_argument("--shard", type=int, nargs=2, default=(0, 1))
+    parser.add_argument("--directions", nargs="*", default=(), help="that are scored, such as PD-T1; default: all")
     chosen = parser.parse_args()
     os.chdir(ROOT)
     torch.set_num_threads(1)
     size = quick() if chosen.quick else Size()
-    study = Study(size, tuple(chosen.shard))
+    study = Study(size, tuple(chosen.shard), chosen.directions)
     steps = {name: getattr(study, name) for name in ("train", "tune", "score", "ablation", "steps", "lesions")}
     steps["data"] = lambda: prepare(size.data)
     steps["real"] = study.real
