@@ -54,19 +54,24 @@ class DifferenceSettings(Settings):
     )
     batch: int = Field(32, ge=1, description="Most samples in one evaluation of the network.")
 
+    def _changed(self, *names: str) -> list[str]:
+        """Those of the fields that do not hold their default; the command line names them all."""
+        fields = type(self).model_fields
+        return [name for name in names if getattr(self, name) != fields[name].default]
+
     @model_validator(mode="after")
     def _no_contradiction(self) -> DifferenceSettings:
         problems = []
         if self.engine == "jvp" and self.tau is not None:
             problems.append("tau has no effect on the exact derivative; leave it out, or take engine 'difference'")
         if self.engine == "reference":
-            given = self.model_fields_set & {"levels", "weights", "channel_signs", "flips"}
-            problems += [f"{name} has no effect on engine 'reference'; leave it out" for name in sorted(given)]
+            given = self._changed("levels", "weights", "channel_signs", "flips")
+            problems += [f"{name} has no effect on engine 'reference'; leave it out" for name in given]
             if self.sign not in ("signed", "absolute"):
                 problems.append(f"sign: found {self.sign!r}; engine 'reference' knows signed and absolute")
         else:
-            given = self.model_fields_set & {"level", "steps", "clamp", "first_call"}
-            problems += [f"{name} has an effect on engine 'reference' only; leave it out" for name in sorted(given)]
+            given = self._changed("level", "steps", "clamp", "first_call")
+            problems += [f"{name} has an effect on engine 'reference' only; leave it out" for name in given]
         if problems:
             raise ValueError("; ".join(problems))
         return self
