@@ -69,7 +69,7 @@ def folders(tmp_path: Path) -> Path:
 
 
 def settings(folder: Path, **changes: Any) -> SegmentSettings:
-    mask = MaskSettings(delta=0.3, gate_delta=0.3, smoothing_mm=0.0, minimum_mm3=100.0)
+    mask = MaskSettings(delta=0.3, gate_delta=0.3, smoothing_mm=0.0, minimum_mm3=100.0, extent=0.0)
     values: dict[str, Any] = {"input": folder / "cases", "normals": folder / "normals", "map": QUICK, "mask": mask}
     values |= {"prior": folder / "prior", "output": folder / "run"}
     return SegmentSettings(**{**values, **changes})
@@ -179,7 +179,7 @@ def case(maps: NDArray[np.float64], name: str = "case") -> CaseMap:
 def test_rules_of_the_threshold_and_of_the_gate() -> None:
     random = np.random.default_rng(0)
     normals = [case(random.normal(size=(3, 8, 8))) for _ in range(9)]
-    rules = MaskSettings(smoothing_mm=0.0, minimum_mm3=0.0)
+    rules = MaskSettings(smoothing_mm=0.0, minimum_mm3=0.0, extent=0.0, area=0.005)
     known = calibrate(normals, rules)
     strong = random.normal(size=(3, 8, 8))
     strong[1, 2:5, 2:5] = 9.0
@@ -190,7 +190,7 @@ def test_rules_of_the_threshold_and_of_the_gate() -> None:
     assert found.score > found.needed == known.least_mass
     half = decide(case(strong), rules.model_copy(update={"extent": 0.5}), known)
     assert half.mask.sum() == 9
-    fixed = MaskSettings(threshold="fixed", value=8.0, gate="none", smoothing_mm=0.0, minimum_mm3=0.0)
+    fixed = MaskSettings(threshold="fixed", value=8.0, gate="none", smoothing_mm=0.0, minimum_mm3=0.0, extent=0.0)
     assert decide(case(strong), fixed, None).mask.sum() == 9
     released = MaskSettings(threshold="otsu", gate="none", released=True)
     assert decide(case(strong), released, None).mask[1, 2:5, 2:5].all()

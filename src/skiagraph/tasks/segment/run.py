@@ -132,7 +132,7 @@ def segment_with(
 
     normals = [] if settings.normals is None else read_cases(settings.normals, window=window)
     _apart(cases, normals)
-    sign = settings.map.sign
+    sign = settings.map.chosen_sign
     seen = [looked(case, "normal case") for case in normals]
     calibration, baseline = _calibrations(seen, settings, prior)
     settings.output.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ def _calibrations(
     if not seen:
         return None, None
     own = calibrate([one.found for one in seen], settings.mask, key)
-    plain = calibrate([intensity_map(one.case, settings.map.sign) for one in seen], _plain(settings.mask))
+    plain = calibrate([intensity_map(one.case, settings.map.chosen_sign) for one in seen], _plain(settings.mask))
     return own, plain
 
 
@@ -211,7 +211,7 @@ def _facts(prior: LabelledPrior, settings: SegmentSettings, calibration: Calibra
         "seeds": one.seeds,
         "seed": settings.seed,
         "tau": tau[one.engine],
-        "sign": one.sign if one.channel_signs is None else one.channel_signs,
+        "sign": one.chosen_sign if one.channel_signs is None else one.channel_signs,
         "classifier_scale": one.classifier_scale,
         "threshold_rule": rules.threshold,
         "area": rules.area,

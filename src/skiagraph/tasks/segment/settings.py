@@ -17,16 +17,16 @@ class DifferenceSettings(Settings):
     """How a map is made of an image."""
 
     engine: Literal["jvp", "difference", "reference"] = Field(
-        "jvp",
-        description="jvp: exact derivative along the label; difference: two predictions in one batch; reference: the "
-        "released walks.",
+        "difference",
+        description="difference: two predictions in one batch; jvp: exact derivative along the label at `present`; "
+        "reference: the released walks.",
     )
     levels: list[float] = Field(
-        [0.35, 0.68, 1.04, 1.45, 2.48, 4.08],
+        [0.18, 0.35, 0.68, 1.04],
         min_length=1,
         description="Noise-to-signal ratios, for images in [-1, 1]; not for the reference engine.",
     )
-    seeds: int = Field(4, ge=1, description="Draws of noise at each level.")
+    seeds: int = Field(2, ge=1, description="Draws of noise at each level.")
     tau: float | None = Field(
         None,
         ge=0,
@@ -36,10 +36,10 @@ class DifferenceSettings(Settings):
     weights: Literal["uniform", "native", "snr"] | list[float] = Field(
         "uniform", description="Weights of the levels: alike, as in differences of states, by 1 / rho^2, or a list."
     )
-    sign: Literal["signed", "negative", "absolute", "evidence"] = Field(
-        "signed",
-        description="signed: lesions are bright; negative: dark; absolute: either; evidence: where `present` explains "
-        "the image itself better, bright or dark.",
+    sign: Literal["signed", "negative", "absolute", "evidence"] | None = Field(
+        None,
+        description="evidence: where `present` explains the image itself better, bright or dark; signed: lesions are "
+        "bright; negative: dark; absolute: either. Default: evidence; reference: signed.",
     )
     channel_signs: list[float] | None = Field(None, description="signed: a factor for every channel, such as [1, -1].")
     flips: Literal["none", "horizontal", "vertical", "both"] = Field(
@@ -54,6 +54,13 @@ class DifferenceSettings(Settings):
     )
     batch: int = Field(32, ge=1, description="Most samples in one evaluation of the network.")
 
+    @property
+    def chosen_sign(self) -> Literal["signed", "negative", "absolute", "evidence"]:
+        """`sign`, or what it is by default: "signed" where walks or factors of channels are asked for."""
+        if self.sign is not None:
+            return self.sign
+        return "signed" if self.engine == "reference" or self.channel_signs is not None else "evidence"
+
     def _changed(self, *names: str) -> list[str]:
         """Those of the fields that do not hold their default; the command line names them all."""
         fields = type(self).model_fields
@@ -67,7 +74,7 @@ class DifferenceSettings(Settings):
         if self.engine == "reference":
             given = self._changed("levels", "weights", "channel_signs", "flips")
             problems += [f"{name} has no effect on engine 'reference'; leave it out" for name in given]
-            if self.sign not in ("signed", "absolute"):
+            if self.chosen_sign not in ("signed", "absolute"):
                 problems.append(f"sign: found {self.sign!r}; engine 'reference' knows signed and absolute")
         else:
             given = self._changed("level", "steps", "clamp", "first_call")
