@@ -55,6 +55,7 @@ class SamplerSettings:
             condition the network from the start, and (5, 0.01) where the prior stands alone.
         eta: share of fresh noise at each step.
         rows: largest number of images in one network call.
+        shifts: shifts of the scan that the mean is averaged over (see `over_shifts`); samples are not.
         precision: "float32" or "bfloat16" (network under autocast).
     """
 
@@ -67,6 +68,7 @@ class SamplerSettings:
     noise_range: tuple[float, float] | None = None
     eta: float = 0.85
     rows: int = 16
+    shifts: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def evaluations(self) -> int:
@@ -110,7 +112,8 @@ MIRRORED = 4
 
 def evaluations_per_slice(network: ConsistentNetwork, settings: SamplerSettings, *, mean: bool = True) -> int:
     """Network evaluations of a slice: passes through a backbone for all its samples and, with `mean`, for the mean."""
-    estimates = settings.samples * settings.evaluations() + (MIRRORED if mean and settings.sampler == "anchored" else 0)
+    direct = MIRRORED * settings.shifts if mean and settings.sampler == "anchored" else 0
+    estimates = settings.samples * settings.evaluations() + direct
     return estimates * network.evaluations
 
 

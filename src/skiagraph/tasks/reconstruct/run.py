@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from skiagraph.tasks.reconstruct.posterior import (
 )
 from skiagraph.tasks.reconstruct.results import Reconstruction, SliceFigures, score_slices
 from skiagraph.tasks.reconstruct.settings import ReconstructSettings
+from skiagraph.tasks.reconstruct.shifts import over_shifts
 from skiagraph.training.precision import resolve_precision
 from skiagraph.training.record import PriorRecord
 
@@ -90,6 +92,7 @@ def sampler_settings(settings: ReconstructSettings, record: PriorRecord) -> Samp
         acceleration=acceleration,
         centre=int(str(trained.get("centre", 24))),
         rows=settings.batch or 16,
+        shifts=settings.shifts,
         precision="bfloat16" if dtype == torch.bfloat16 else "float32",
     )
 
@@ -120,7 +123,8 @@ def compute(
         seconds[name] = (time.perf_counter() - started) / len(data.scan)
         on_progress(name, 1, 1)
     started = time.perf_counter()
-    direct = conditional_mean(network, data.scan, sampler.rows) if sampler.sampler == "anchored" else None
+    mean = partial(conditional_mean, network, rows=sampler.rows)
+    direct = over_shifts(mean, data.scan, sampler.shifts) if sampler.sampler == "anchored" else None
     samples = posterior_samples(
         network,
         data.scan,

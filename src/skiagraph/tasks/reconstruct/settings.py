@@ -37,6 +37,9 @@ class ReconstructSettings(Settings):
     slices: str = Field("all", description='Which slices: "all", one index, or START:STOP[:STEP], separated by commas.')
     samples: int = Field(4, ge=1, description="Posterior samples per slice; at least 2 for error bars.")
     steps: int = Field(5, ge=1, description="Noise levels of the sampler's grid.")
+    shifts: int = Field(
+        1, ge=1, le=5, description="Average the mean over so many shifts of the scan (`anchored` only)."
+    )
     sampler: Literal["anchored", "measurement-score", "reference"] = Field(
         "anchored", description="Posterior sampler; `reference` walks the 200 levels of the released code."
     )
@@ -68,6 +71,14 @@ class ReconstructSettings(Settings):
     batch: int | None = Field(None, ge=1, description="Images in one network call; default by memory.")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: torch's choice.")
     precision: Precision = Field("auto", description="Number format of the network; auto: bfloat16 where it is fast.")
+
+    @model_validator(mode="after")
+    def _no_inert_key(self) -> ReconstructSettings:
+        if self.shifts > 1 and self.sampler != "anchored":
+            raise ValueError(
+                f"shifts has no effect with sampler {self.sampler!r}, which has no direct mean; leave it out"
+            )
+        return self
 
 
 class SimulateSettings(Settings):

@@ -25,6 +25,8 @@ from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, writ
 from skiagraph.tasks.reconstruct.rivals.factory import load_rivals
 from skiagraph.tasks.reconstruct.rivals.figures import Scores, all_scores
 from skiagraph.tasks.reconstruct.rivals.interface import Measured, Rival, measure
+from skiagraph.tasks.reconstruct.rivals.measured_prior import MeasuredPrior
+from skiagraph.tasks.reconstruct.rivals.one_shot import OneShot
 from skiagraph.tasks.reconstruct.rivals.parts import Parts
 from skiagraph.tasks.reconstruct.rivals.plug_in import PlugIn
 from skiagraph.tasks.reconstruct.rivals.settings import PlugInSettings, RivalsSettings
@@ -109,7 +111,7 @@ def evaluate_rivals(settings: RivalsSettings, on_progress: OnProgress = silent) 
         chosen, tuned[slices.title] = tuned_rivals(
             rivals, settings, rate, parts, {**key, "weights": known}, on_progress
         )
-        runs = {r.name: partial(parts.measured, {**key, **_identity(r, known, settings.image_noise)}) for r in chosen}
+        runs = {r.name: partial(parts.measured, {**key, **_identity(r, known, settings)}) for r in chosen}
         comparison, made = compare(chosen, slices, settings.against, runs, on_progress)
         comparisons.append(comparison)
         pictures += picture_rows(slices, comparison, made)
@@ -135,10 +137,13 @@ def _key(settings: RivalsSettings, slices: JudgedSlices, rate: float | None, dev
     return {**values, "data": data, "slices": slices.names, "rate": rate, "device": device}
 
 
-def _identity(rival: Rival, weights: Mapping[str, str], noise: float) -> dict[str, Any]:
+def _identity(rival: Rival, weights: Mapping[str, str], settings: RivalsSettings) -> dict[str, Any]:
     """What tells one method from another: its name, its weights and its numbers."""
-    numbers = {**rival.settings.model_dump(), "image_noise": noise} if isinstance(rival, PlugIn) else None
-    return {"method": rival.name, "weights": weights.get(rival.name), "numbers": numbers}
+    numbers = (
+        {**rival.settings.model_dump(), "image_noise": settings.image_noise} if isinstance(rival, PlugIn) else None
+    )
+    moved = {"shifts": settings.shifts} if settings.shifts > 1 and isinstance(rival, OneShot | MeasuredPrior) else {}
+    return {"method": rival.name, "weights": weights.get(rival.name), "numbers": numbers, **moved}
 
 
 def tuned_rivals(
@@ -167,7 +172,7 @@ def tuned_rivals(
     for done, rival in enumerate(samplers):
         on_progress(f"tuning {rival.name}", done, len(samplers))
         start = replace(rival, samples=min(2, rival.samples))
-        identity = {**_tuning_key(key, settings), **_identity(rival, key["weights"], settings.image_noise)}
+        identity = {**_tuning_key(key, settings), **_identity(rival, key["weights"], settings)}
         records[rival.name] = parts.numbers(identity, partial(_tune, start, slices))
     on_progress("tuning", len(samplers), len(samplers))
     found = [_renumbered(rival, records[rival.name]) if isinstance(rival, PlugIn) else rival for rival in rivals]

@@ -95,19 +95,21 @@ def rivals_of(name: str, folder: Path, prior: Prior, settings: RivalsSettings) -
     device = next(network.parameters()).device
     dtype = resolve_precision(settings.precision, device)
     common: dict[str, Any] = {"mirrors": settings.mirrors, "rows": settings.batch, "precision": dtype}
+    once: dict[str, Any] = {"shifts": settings.shifts}
     if isinstance(network, UnrolledNetwork):
-        return [OneShot(name, unrolled_once(network), network.cascades, **common)]
+        return [OneShot(name, unrolled_once(network), network.cascades, **once, **common)]
     if isinstance(network, AmbientNetwork):
-        once = OneShot(f"{name} (one step)", ambient_once(network), **common)
+        direct = OneShot(f"{name} (one step)", ambient_once(network), **once, **common)
         acceleration, centre = _trained_masks(record)
         network.backbone = NetworkPrecision(network.backbone, dtype)
         maker = ambient_prior(network, acceleration, centre)
         walk = PlugIn(f"{name} (A-DPS)", "dps", maker, settings.adps, "undersampled scans")
-        return [once, _numbered(walk, record, settings)]
+        return [direct, _numbered(walk, record, settings)]
     if isinstance(network, ConsistentNetwork):
         sampler = SamplerSettings(
             samples=settings.samples,
             rows=settings.batch,
+            shifts=settings.shifts,
             precision="bfloat16" if dtype == torch.bfloat16 else "float32",
         )
         spread = float(str(record.extra.get("spread", 1.0)))

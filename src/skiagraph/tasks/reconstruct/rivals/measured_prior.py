@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from skiagraph.inverse.consistent import ConsistentNetwork
 from skiagraph.tasks.reconstruct.posterior import (
     SamplerSettings,
@@ -15,6 +17,7 @@ from skiagraph.tasks.reconstruct.posterior import (
 )
 from skiagraph.tasks.reconstruct.rivals.interface import Estimates, TrainedOn
 from skiagraph.tasks.reconstruct.scan import PreparedScan
+from skiagraph.tasks.reconstruct.shifts import over_shifts
 
 __all__ = ["MeasuredPrior"]
 
@@ -46,8 +49,11 @@ class MeasuredPrior:
 
     def __call__(self, scan: PreparedScan, names: Sequence[str]) -> Estimates:
         """See `Rival`."""
-        mean = conditional_mean(self.network, scan, self.sampler.rows)
+        mean = over_shifts(self._mean, scan, self.sampler.shifts)
         samples = posterior_samples(
             self.network, scan, self.sampler, slice_seeds(self.seed, names, self.sampler.samples)
         )
         return Estimates(mean, samples if self.sampler.samples > 1 else None, self.spread)
+
+    def _mean(self, scan: PreparedScan) -> Tensor:
+        return conditional_mean(self.network, scan, self.sampler.rows)

@@ -14,6 +14,7 @@ from skiagraph.inverse.unrolled import UnrolledNetwork
 from skiagraph.physics.fourier import MaskedCoilFourier, to_complex
 from skiagraph.tasks.reconstruct.rivals.interface import Estimates, TrainedOn, mirrored
 from skiagraph.tasks.reconstruct.scan import PreparedScan
+from skiagraph.tasks.reconstruct.shifts import over_shifts
 
 __all__ = ["OneShot", "ambient_once", "unrolled_once"]
 
@@ -29,6 +30,7 @@ class OneShot:
         image: PreparedScan -> (S, H, W) complex64.
         passes: images through the network for one slice, mirror images not counted.
         mirrors: average over mirror images.
+        shifts: shifts of the scan to average over.
         rows: slices in one call.
         precision: number format of the network.
     """
@@ -37,14 +39,15 @@ class OneShot:
     image: Callable[[PreparedScan], Tensor]
     passes: int = 1
     mirrors: bool = True
+    shifts: int = 1
     rows: int = 8
     precision: torch.dtype = torch.float32
     trained_on: ClassVar[TrainedOn] = "undersampled scans"
 
     @property
     def evaluations(self) -> int:
-        """Passes, times 4 for mirror images."""
-        return self.passes * (4 if self.mirrors else 1)
+        """Passes, times 4 for mirror images, times the shifts."""
+        return self.passes * (4 if self.mirrors else 1) * self.shifts
 
     @torch.no_grad()
     def __call__(self, scan: PreparedScan, names: Sequence[str]) -> Estimates:
@@ -53,8 +56,11 @@ class OneShot:
         for first in range(0, len(scan), self.rows):
             part = scan.select(slice(first, first + self.rows))
             with torch.autocast(scan.kspace.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
-                images.append(mirrored(self.image, part) if self.mirrors else self.image(part))
+                images.append(over_shifts(self._image, part, self.shifts))
         return Estimates(torch.cat(images))
+
+    def _image(self, scan: PreparedScan) -> Tensor:
+        return mirrored(self.image, scan) if self.mirrors else self.image(scan)
 
 
 def unrolled_once(network: UnrolledNetwork) -> Callable[[PreparedScan], Tensor]:

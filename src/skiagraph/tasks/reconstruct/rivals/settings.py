@@ -161,6 +161,9 @@ class RivalsSettings(Settings):
         True,
         description="Average one-shot networks over a scan's mirror images; mirror a walk's images at random.",
     )
+    shifts: int = Field(
+        1, ge=1, le=5, description="Average networks that give an image at once over so many shifts of the scan, too."
+    )
     tune: dict[str, int] = Field(
         {}, description="Scans of each training head to tune grids and strengths on; empty: take those given."
     )
