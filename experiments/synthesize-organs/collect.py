@@ -145,7 +145,7 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
         about: what the study is, of which the last paragraph stands on top.
     """
     names = [place.name for place in sorted((lender / "synthetic").glob("*")) if (place / "command.json").exists()]
-    order = ("unguided", "classifier", "cfg", "uncertainty", "hardened")
+    order = ("unguided", "classifier", "cfg", "uncertainty", "uncertainty-strong", "hardened")
     names = [*(name for name in order if name in names), *(name for name in names if name not in order)]
     record, provenance = run_record(), read(root / "crops" / "provenance.json")
     results, run = read(root / "downstream" / "results.json"), read(root / "downstream" / "run.json")

@@ -48,10 +48,11 @@ ARMS: dict[str, tuple[str, ...]] = {
     "unguided": ("--guide.measure", "none"),
     "classifier": ("--guide.measure", "log_prob", "--guide.scale", "2"),
     "cfg": ("--guide.measure", "none", "--cfg", "1"),
-    "uncertainty": ("--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
+    "uncertainty": ("--guide.measure", "log_odds_target"),
+    "uncertainty-strong": ("--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
     "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
 }
-GUIDED = ("classifier", "uncertainty", "hardened")
+GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class Size:
     scale: float = 10.0
     networks: tuple[str, ...] = NETWORKS
     seeds: int = 5
-    steps: int = 200
+    steps: int = 300
+    batch: int = 32
     ratio: float = 0.5
     sweep: tuple[float, ...] = (0.25, 0.5, 1.0)
     resamples: int = 2000
@@ -97,7 +99,7 @@ def quick() -> Size:
 
 def sizes() -> dict[str, Size]:
     """The sets by name: eleven organs, the same from few crops, and a second set at a reduced size."""
-    few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0, steps=120)
+    few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
     wall = replace(whole, folder=Path("runs/trunk-wall-study"), crops="trunk-wall", ratio=0.25)
     return {"organs-few": few, "organs": whole, "trunk-wall": wall}
@@ -161,6 +163,7 @@ def downstream(size: Size, minutes: float | None, shard: Sequence[int] | None) -
     words += ["--synthetic", *(word for name in ready for word in (name, str(source(size) / "synthetic" / name)))]
     words = words if ready else words[:-1]
     words += ["--networks", *size.networks, "--seeds", str(size.seeds), "--training.steps", str(size.steps)]
+    words += ["--training.batch", str(size.batch)]
     if len(ready) == len(ARMS) and size.sweep:
         words += ["--sweep.ratios", *map(str, size.sweep), "--sweep.networks", *size.networks[:2]]
     words += ["--draw", "patients-by-class", "--resamples", str(size.resamples)]
