@@ -67,16 +67,16 @@ class ActivationMap:
         return RivalMap(self._scored(x, activations), 1.0 + activations.shape[1])
 
     def _monai(self, x: Tensor) -> Tensor:
+        """On a copy of the network, which keeps the hooks that MONAI leaves; image by image, as Grad-CAM++ needs it."""
+        from copy import deepcopy
+
         from monai.visualize import GradCAM, GradCAMpp
 
+        network = deepcopy(self.classifier.network).requires_grad_(True)
         kind = GradCAM if self.kind == "grad-cam" else GradCAMpp
-        network = _trainable(self.classifier.network)
-        try:
-            found = kind(network, self.layer, postprocessing=lambda maps: maps)
-            maps = found(x.detach().clone().requires_grad_(True), class_idx=self._label)
-        finally:
-            network.requires_grad_(False)
-        return functional.relu(torch.as_tensor(maps).detach().float()[:, 0])
+        asked = kind(network, self.layer, postprocessing=lambda maps: maps)
+        found = [asked(one[None].detach().clone().requires_grad_(True), class_idx=self._label) for one in x]
+        return functional.relu(torch.cat([torch.as_tensor(maps) for maps in found]).detach().float()[:, 0])
 
     def _probed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Activations of the layer and the gradient of the logit by them."""
@@ -106,10 +106,6 @@ class ActivationMap:
             seen = self.classifier((x + 1) * window - 1).softmax(1)[:, self._label]
             total += (seen - nothing)[:, None, None] * channel
         return _resized(functional.relu(total), x)
-
-
-def _trainable(network: nn.Module) -> nn.Module:
-    return network.requires_grad_(True)
 
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:

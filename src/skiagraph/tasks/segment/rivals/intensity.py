@@ -40,5 +40,6 @@ class MaskedIntensity:
             middle = one[chosen].median() if bool(chosen.any()) else one.median()
             signed = one - middle
             signed = signed if self.direction == "bright" else -signed if self.direction == "dark" else signed.abs()
-            maps[number] = signed.masked_fill(~chosen, float(signed.min()))
+            lowest = signed[chosen].min() if bool(chosen.any()) else signed.min()
+            maps[number] = signed.masked_fill(~chosen, float(lowest))
         return RivalMap(maps, 0.0)

@@ -1,0 +1,173 @@
+"""The methods of the study: how each makes its maps, and by which rule they become masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from skiagraph.diffusion import Streams
+from skiagraph.tasks.segment.command_settings import MaskSettings
+from skiagraph.tasks.segment.labelled_prior import LabelledPrior
+from skiagraph.tasks.segment.maps import difference_map
+from skiagraph.tasks.segment.rivals.activation import ActivationMap
+from skiagraph.tasks.segment.rivals.counterfactual import AnoFPDM, ClassifierFreeCounterfactual, GuidedCounterfactual
+from skiagraph.tasks.segment.rivals.healthy import HealthyReconstruction
+from skiagraph.tasks.segment.rivals.intensity import MaskedIntensity
+from skiagraph.tasks.segment.rivals.interface import MapMethod, RivalMap
+from skiagraph.tasks.segment.segmenter import Segmenter
+from skiagraph.tasks.segment.settings import DifferenceSettings
+from skiagraph.training.classifier import Classifier
+
+__all__ = ["METHODS", "Method", "Models"]
+
+Group = Literal["ours", "reference", "intensity", "cam", "counterfactual", "healthy", "taught", "ceiling"]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where the networks of the study lie."""
+
+    folder: Path
+    steps: int = 10
+
+    def prior(self, kind: str) -> LabelledPrior:
+        """With the kind as "present"."""
+        return LabelledPrior.load(self.folder / "prior", present=kind, absent="normal")
+
+    def classifier(self, name: str) -> Classifier:
+        """ "classifier" or "noisy-classifier"."""
+        return Classifier.load(self.folder / name)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Args:
+        title: in words.
+        group: what it is compared as.
+        build: from models and kind to the maps' function.
+        rule: from map to mask; the default is calibrated on normal volumes.
+        like: method whose maps are used again with another rule.
+    """
+
+    title: str
+    group: Group
+    build: Callable[[Models, str], MapMethod]
+    rule: MaskSettings = field(default_factory=MaskSettings)
+    like: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Difference:
+    """The difference maps as a map method."""
+
+    prior: LabelledPrior
+    settings: DifferenceSettings
+
+    def __call__(self, images: Tensor, streams: Streams) -> RivalMap:
+        found = difference_map(self.prior, images, self.settings, streams)
+        return RivalMap(found.maps[:, 0], float(found.calls))
+
+
+@dataclass(frozen=True, eq=False)
+class _Network:
+    """A segmenter as a map method."""
+
+    segmenter: Segmenter
+
+    def __call__(self, images: Tensor, streams: Streams) -> RivalMap:
+        return RivalMap(self.segmenter(images), 1.0)
+
+
+def _ours(**settings: Any) -> Callable[[Models, str], MapMethod]:
+    return lambda models, kind: _Difference(models.prior(kind), DifferenceSettings(**settings))
+
+
+def _cam(kind_of_map: Any) -> Callable[[Models, str], MapMethod]:
+    return lambda models, kind: ActivationMap(models.classifier("classifier"), kind, kind_of_map)
+
+
+def _direction(kind: str) -> Literal["bright", "dark"]:
+    return "dark" if kind == "hypo" else "bright"
+
+
+OTSU = MaskSettings(threshold="otsu", gate="none")
+RELEASED = MaskSettings(threshold="otsu", gate="none", released=True)
+HALF = MaskSettings(threshold="fixed", value=0.5, gate="none", smoothing_mm=0.0)
+_reference = _ours(engine="reference", seeds=1)
+_default = _ours()
+
+METHODS: dict[str, Method] = {
+    "default": Method("default: evidence, 4 levels x 2 draws, calibrated", "ours", _default),
+    "default-otsu": Method("the same maps, Otsu", "ours", _default, OTSU, "default"),
+    "signed": Method(
+        "signed difference, 4 levels x 2 draws",
+        "ours",
+        _ours(sign="signed"),
+    ),
+    "one-level": Method(
+        "evidence, one level, one draw (2 evaluations)",
+        "ours",
+        _ours(levels=[0.35], seeds=1),
+    ),
+    "reference": Method("reference (CDM): Otsu, largest part, as released", "reference", _reference, RELEASED),
+    "reference-calibrated": Method("reference maps, calibrated", "reference", _reference, MaskSettings(), "reference"),
+    "intensity": Method(
+        "masked intensity, bright (hypo: dark)", "intensity", lambda models, kind: MaskedIntensity(_direction(kind))
+    ),
+    "intensity-either": Method(
+        "masked intensity, distance from the median", "intensity", lambda models, kind: MaskedIntensity("either")
+    ),
+    "intensity-otsu": Method(
+        "masked intensity, Otsu", "intensity", lambda models, kind: MaskedIntensity(_direction(kind)), OTSU, "intensity"
+    ),
+    "grad-cam": Method("Grad-CAM", "cam", _cam("grad-cam")),
+    "grad-cam++": Method("Grad-CAM++", "cam", _cam("grad-cam++")),
+    "layer-cam": Method("Layer-CAM", "cam", _cam("layer-cam")),
+    "score-cam": Method("Score-CAM", "cam", _cam("score-cam")),
+    "guided": Method(
+        "classifier-guided counterfactual (Wolleb)",
+        "counterfactual",
+        lambda models, kind: GuidedCounterfactual(
+            models.prior(kind), models.classifier("noisy-classifier"), steps=models.steps
+        ),
+    ),
+    "classifier-free": Method(
+        "classifier-free counterfactual (Sanchez)",
+        "counterfactual",
+        lambda models, kind: ClassifierFreeCounterfactual(models.prior(kind), steps=models.steps),
+    ),
+    "anofpdm": Method(
+        "AnoFPDM", "counterfactual", lambda models, kind: AnoFPDM(models.prior(kind), steps=models.steps)
+    ),
+    "healthy": Method(
+        "healthy-only, simplex noise (AnoDDPM)",
+        "healthy",
+        lambda models, kind: HealthyReconstruction(models.prior(kind), steps=models.steps // 2),
+    ),
+    "healthy-patched": Method(
+        "healthy-only, Gaussian noise, 2 x 2 patches (pDDPM)",
+        "healthy",
+        lambda models, kind: HealthyReconstruction(
+            models.prior(kind), steps=models.steps // 2, noise="gaussian", patches=2
+        ),
+    ),
+    "taught": Method(
+        "U-Net taught by the maps (image labels only)",
+        "taught",
+        lambda models, kind: _Network(Segmenter.load(models.folder / "segmenter")),
+        HALF,
+    ),
+    "ceiling": Method(
+        "U-Net taught by masks (ceiling)",
+        "ceiling",
+        lambda models, kind: _Network(Segmenter.load(models.folder / "ceiling")),
+        HALF,
+    ),
+}
+"""Rows by key; keys name the files of maps, too."""
