@@ -166,10 +166,11 @@ def test_coarser_slices_are_looked_at_on_the_priors_grid(folders: Path) -> None:
     for number in range(3):
         fine = np.kron(head(10 + number, False), np.ones((1, 2, 2), dtype=np.float32))
         write(folders / "fine-normals", f"normal{number}", fine, spacing=1.5)
-    chosen = settings(folders, input=folders / "fine", normals=folders / "fine-normals")
+    mask = MaskSettings(delta=0.3, gate_delta=0.3, smoothing_mm=0.0, minimum_mm3=100.0, extent=0.5)
+    chosen = settings(folders, input=folders / "fine", normals=folders / "fine-normals", mask=mask)
     result = segment_with(oracle(), chosen)
     assert result.rows[0]["windows"] == 4 * 4
-    assert result.rows[0]["volume_ml"] == pytest.approx((head(1, True) > 140).sum() * 36 / 1000, rel=0.25)
+    assert result.rows[0]["volume_ml"] == pytest.approx((head(1, True) > 140).sum() * 36 / 1000, rel=0.1)
 
 
 def case(maps: NDArray[np.float64], name: str = "case") -> CaseMap:

@@ -35,10 +35,10 @@ class MaskSettings(Settings):
         "always marks something; fixed: `value`.",
     )
     value: float | None = Field(None, description="fixed: the threshold, in units of the map.")
-    area: float = Field(0.002, gt=0, lt=1, description="calibrated: share of a normal image that may lie above.")
+    area: float = Field(0.005, gt=0, lt=1, description="calibrated: share of a normal image that may lie above.")
     delta: float = Field(0.1, gt=0, lt=1, description="calibrated: share of normal images that may exceed that.")
     extent: float = Field(
-        0.2,
+        0.25,
         ge=0,
         lt=1,
         description="A part ends where the map falls below this share of its peak; 0: at the threshold.",
@@ -49,7 +49,7 @@ class MaskSettings(Settings):
         "classifier of images; none: all of them.",
     )
     gate_delta: float = Field(0.1, gt=0, lt=1, description="Share of normal cases that the gate may let through.")
-    smoothing_mm: float = Field(2.0, ge=0, description="Gaussian smoothing of the map before the threshold; 0: none.")
+    smoothing_mm: float = Field(3.5, ge=0, description="Gaussian smoothing of the map before the threshold; 0: none.")
     minimum_mm3: float = Field(250.0, ge=0, description="Smallest part (pictures: smallest area in pixels).")
     fill_holes: bool = Field(True, description="Fill what a part encloses.")
     keep: int | None = Field(None, ge=1, description="Keep only so many of the largest parts; default: all.")
