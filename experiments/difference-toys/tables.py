@@ -13,12 +13,11 @@ def write_results(results: dict[str, Any], path: Path) -> None:
     lines = [
         "# Toys of the conditional difference",
         "",
-        "Heads of 16 x 16 pixels, a prior trained for 3600 steps on yes/no labels (`methods` 13.3; deliberately short,",
-        "so limited evidence). AP: average precision pooled over all pixels of 40 lesion images. Oracle Dice: best of 60",
-        "quantiles of each image, a diagnostic that no user has. Otsu painted: share of all 80 images, half of them",
-        "normal, that Otsu paints. Normals over: share of normal heads with more than 1 % above the threshold calibrated",
-        "on 20 others at delta = 0.1. Made by `train.py --kind bright|iso` and `evaluate.py` (one core: about 4 minutes",
-        "of training each, 2 of evaluation).",
+        "Heads of 16 x 16 pixels, a prior trained for 3600 steps on yes/no labels (deliberately short, so limited",
+        "evidence). AP: average precision over all pixels of 40 lesion images together. Oracle Dice: best of 60",
+        "quantiles of each image, a diagnostic that no user has. Otsu painted: mean share that Otsu paints of all 80",
+        "images, half of them normal. Normals over: share of normal heads with more than 1 % above the threshold",
+        "calibrated on 20 others at delta = 0.1. Made by `train.py --kind bright|iso` and `evaluate.py` on one core.",
     ]
     words = {"bright": "Bright lesions", "iso": "Lesions that lose texture and keep the mean (iso-intense)"}
     for kind, found in results.items():
