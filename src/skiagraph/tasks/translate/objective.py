@@ -36,6 +36,7 @@ class TranslatePriorObjective:
         shape: random changes of the anatomy; None for none.
         neighbours: slices on each side whose noisy states are shown.
         volumes: items are whole volumes.
+        emphasis: levels are drawn as T u^(1/emphasis), u uniform.
     """
 
     schedule: DiscreteTable
@@ -43,13 +44,14 @@ class TranslatePriorObjective:
     shape: RandomShape | None = None
     neighbours: int = 0
     volumes: bool = False
+    emphasis: float = 1.0
 
     def __call__(self, network: Any, batch: Tensor, streams: Any) -> ObjectiveResult:
         """Loss of each slab (B, D, H, W); draws shape, stand-in source, dropout, time, noise."""
         maps = ConditionMaps(self.condition)
         slabs = batch if self.shape is None else self.shape(batch, streams)
         dropped = (streams.uniform() < self.condition.dropout).to(slabs.device)
-        t = UniformTimes()(self.schedule, streams).to(slabs.device)
+        t = self._times(streams).to(slabs.device)
         noise = streams.normal_like(slabs)
         unit = (slabs + 1) / 2
         source = remapped(unit, streams) if self.condition.pseudo_source == "remapped" and maps.channels else unit
@@ -57,6 +59,12 @@ class TranslatePriorObjective:
         cond = self._conditions(denoiser, slabs, noise, source, t, dropped)
         loss = denoising_loss(denoiser, self._middle(slabs), t, self._middle(noise), cond, velocity_weight)
         return ObjectiveResult(loss, self.schedule.log_snr(t), {"unconditional": dropped.double()})
+
+    def _times(self, streams: Any) -> Tensor:
+        if self.emphasis == 1:
+            return UniformTimes()(self.schedule, streams)
+        share: Tensor = streams.uniform(dtype=torch.float64)
+        return (share ** (1 / self.emphasis) * len(self.schedule)).floor().clamp(max=len(self.schedule) - 1)
 
     def _middle(self, slabs: Tensor) -> Tensor:
         """What is denoised: (B, 1, H, W), or (B, 1, D, H, W) of volumes."""

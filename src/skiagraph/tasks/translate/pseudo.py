@@ -14,8 +14,8 @@ from skiagraph.tasks.translate.settings import ShapeSettings
 
 __all__ = ["RandomShape", "remapped"]
 
-_KNOTS = 6
-_NOISE, _SHADING, _UNCHANGED = 0.05, 0.15, 0.15
+_KNOTS = 4
+_NOISE, _SHADING, _UNCHANGED = 0.04, 0.15, 0.15
 
 
 def remapped(images: Tensor, streams: Any) -> Tensor:
@@ -96,4 +96,15 @@ class RandomShape:
         unit = torch.tensor([2 * chosen.bend / width, 2 * chosen.bend / height]).to(images)
         grid = grid + smooth.permute(0, 2, 3, 1) * unit
         moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        return moved - 1
+        return moved - 1 if chosen.crop is None else _pieces(moved - 1, (chosen.crop[0], chosen.crop[1]), streams)
+
+
+def _pieces(images: Tensor, size: tuple[int, int], streams: Any) -> Tensor:
+    """A piece (B, D, *size) from anywhere in each sample."""
+    shares = streams.uniform(2)
+    found = []
+    for image, (down, right) in zip(images, shares.tolist(), strict=True):
+        row = int(down * (image.shape[-2] - size[0] + 1))
+        column = int(right * (image.shape[-1] - size[1] + 1))
+        found.append(image[..., row : row + size[0], column : column + size[1]])
+    return torch.stack(found)

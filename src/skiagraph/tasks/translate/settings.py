@@ -63,6 +63,13 @@ class ShapeSettings(Settings):
     scale: float = Field(0.1, ge=0, lt=1, description="Largest enlargement or reduction.")
     shift: float = Field(4.0, ge=0, description="Largest shift along each axis, in pixels.")
     bend: float = Field(2.0, ge=0, description="Standard deviation of a smooth displacement, in pixels.")
+    crop: list[int] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="Learn from pieces of so many rows and columns, anywhere in the slice: several times the steps in "
+        "the same time, at the price of what lies around. Default: whole slices.",
+    )
 
 
 class TargetUNetSettings(PriorUNetSettings):
@@ -108,6 +115,9 @@ class TranslatePriorSettings(Settings):
     neighbours: int = Field(0, ge=0, le=4, description="Slices on each side that the network sees beside its own.")
     condition: ConditionSettings = Field(ConditionSettings(), description="What it is shown of the source.")
     shape: ShapeSettings = Field(ShapeSettings(), description="Random changes of the anatomy.")
+    emphasis: float = Field(
+        1.0, ge=1, description="Levels are drawn as T u^(1/emphasis): 1 evenly, more mostly noisy, where maps decide."
+    )
     initial: Path | None = Field(None, description="Prior to start from; new input channels start from zero.")
     network: TargetUNetSettings = Field(TargetUNetSettings(), description="Shape of the network.")
     output: Path = Field(description="Folder to make; the run's state and metrics lie in it too.")
@@ -142,6 +152,9 @@ class TranslatePriorSettings(Settings):
                 raise ValueError("network.patch: a 3-D prior takes single voxels; give 1")
         if self.dimensions == 2 and self.condition.search == "x0-hat" and self.condition.windows == 3:
             raise ValueError("condition.search: x0-hat of one slice has no neighbours for windows of 3 axes; give 2")
+        crop = self.shape.crop
+        if crop is not None and (crop[0] > self.size[-2] or crop[1] > self.size[-1]):
+            raise ValueError(f"shape.crop: found {crop}, larger than the slices, {self.size[-2:]}")
         both = sorted(set(self.exclude) & set(self.validation))
         if both:
             raise ValueError(f"validation: {', '.join(both)} is excluded as well; keep one of the two")

@@ -154,6 +154,7 @@ def _objective(settings: TranslatePriorSettings) -> TranslatePriorObjective:
         RandomShape(settings.shape),
         settings.neighbours,
         settings.dimensions == 3,
+        settings.emphasis,
     )
 
 
