@@ -72,7 +72,7 @@ def map_file(args: argparse.Namespace, kind: str, name: str) -> Path:
 
 
 def make_maps(args: argparse.Namespace, kind: str, name: str, volumes: dict[str, list[StudyVolume]]) -> None:
-    """Map every volume that is not in the file yet; the file is written whole."""
+    """Map every volume that is not in the file yet; the file is written whole after each."""
     path, wanted = map_file(args, kind, name), [one for group in volumes.values() for one in group]
     kept: dict[str, NDArray[np.float32]] = {}
     if path.is_file():
@@ -95,8 +95,8 @@ def make_maps(args: argparse.Namespace, kind: str, name: str, volumes: dict[str,
         maps[~seen] = maps.min()
         kept[one.name] = maps
         kept[f"{one.name}/cost"] = np.array([time.perf_counter() - started, len(one.slices), calls], np.float32)
-    with atomic_path(path, suffix=".npz") as partial:
-        np.savez_compressed(partial, **kept)
+        with atomic_path(path, suffix=".npz") as partial:
+            np.savez(partial, **kept)
     print(f"{kind} {name}: {len(missing)} volumes", flush=True)
 
 

