@@ -290,8 +290,10 @@ def test_weights_of_the_levels() -> None:
     low, high = value(levels=(0.2,)), value(levels=(2.0,))
     assert value(levels=(0.2, 2.0)) == pytest.approx((low + high) / 2)
     assert value(levels=(0.2, 2.0), weights=(3.0, 1.0)) == pytest.approx(0.75 * low + 0.25 * high)
-    native, snr = (value(levels=(0.2, 2.0), weights=name) for name in ("native", "snr"))
-    assert low < snr < native < (low + high) / 2
+    native, inverse, snr = (value(levels=(0.2, 2.0), weights=name) for name in ("native", "inverse", "snr"))
+    assert low < snr < inverse < (low + high) / 2
+    assert low < native < (low + high) / 2
+    assert inverse == pytest.approx((10 * low + high) / 11, rel=0.02)  # to the nearest index
     found = average_difference(denoiser, pair_of(shift), clean, AveragePlan(levels=(0.2, 2.0), seeds=3), Streams([0]))
     assert float(found.spread) == pytest.approx((high - low) / 2)
 

@@ -21,7 +21,7 @@ from skiagraph.diffusion.streams import Streams
 __all__ = ["AveragePlan", "DifferenceMap", "Sign", "Weights", "average_difference", "level_times", "level_weights"]
 
 Sign = Literal["signed", "negative", "absolute", "evidence"]
-Weights = Literal["uniform", "native", "snr"]
+Weights = Literal["uniform", "native", "inverse", "snr"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,8 @@ class AveragePlan:
         seeds: draws of noise at each level, K.
         tau: 1 for the exact derivative, below 1 for the difference in one batch.
         weights: of the levels: "uniform" in units of D; "native", the implicit gamma / rho of differences of states;
-            "snr", 1 / rho^2, as in the diffusion likelihood; or one positive number a level. They sum to 1.
+            "inverse", 1 / rho, by which evidence on normal images is about as large at every level; "snr", 1 / rho^2, as
+            in the diffusion likelihood; or one positive number a level. They sum to 1.
         sign: "signed" (brighter for present), "negative", "absolute", or "evidence": each slope times twice the image's
             residual, so that a pixel counts where "present" explains the image itself better, brighter or darker.
         channel_signs: factor of every channel, applied with "signed"; () for 1.
@@ -207,8 +208,9 @@ def level_weights(schedule: Schedule, times: Tensor, plan: AveragePlan) -> tuple
             raise ValueError(f"weights: found {plan.weights}; allowed {len(plan.levels)} numbers of at least 0.")
     elif plan.weights == "native":
         raw = [_native(schedule, float(time)) for time in times]
-    elif plan.weights == "snr":
-        raw = [_ratio(schedule, float(time)) ** -2 for time in times]
+    elif plan.weights in ("inverse", "snr"):
+        power = -1 if plan.weights == "inverse" else -2
+        raw = [_ratio(schedule, float(time)) ** power for time in times]
     elif plan.weights == "uniform":
         raw = [1.0] * len(times)
     else:

@@ -22,7 +22,7 @@ class DifferenceSettings(Settings):
         "reference: the released walks.",
     )
     levels: list[float] = Field(
-        [0.18, 0.35, 0.68, 1.04],
+        [0.1, 0.18, 0.35, 0.68, 1.04],
         min_length=1,
         description="Noise-to-signal ratios, for images in [-1, 1]; not for the reference engine.",
     )
@@ -33,8 +33,9 @@ class DifferenceSettings(Settings):
         lt=1,
         description="difference, reference: share of present in the other condition; default 0, 0.95.",
     )
-    weights: Literal["uniform", "native", "snr"] | list[float] = Field(
-        "uniform", description="Weights of the levels: alike, as in differences of states, by 1 / rho^2, or a list."
+    weights: Literal["uniform", "native", "inverse", "snr"] | list[float] = Field(
+        "inverse",
+        description="Weights of the levels: alike, as in differences of states, 1 / rho, 1 / rho^2, or a list.",
     )
     sign: Literal["signed", "negative", "absolute", "evidence"] | None = Field(
         None,
