@@ -33,7 +33,7 @@ class AveragePlan:
         seeds: draws of noise at each level, K.
         tau: 1 for the exact derivative, below 1 for the difference in one batch.
         weights: of the levels: "uniform" in units of D; "native", the implicit gamma / rho of differences of states;
-            "inverse", 1 / rho, by which evidence on normal images is about as large at every level; "snr", 1 / rho^2, as
+            "inverse", 1 / rho, which makes evidence on normal images about equal at all levels; "snr", 1 / rho^2, as
             in the diffusion likelihood; or one positive number a level. They sum to 1.
         sign: "signed" (brighter for present), "negative", "absolute", or "evidence": each slope times twice the image's
             residual, so that a pixel counts where "present" explains the image itself better, brighter or darker.
