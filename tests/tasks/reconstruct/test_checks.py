@@ -121,3 +121,20 @@ def test_images_are_shown_weighted_and_cut_about_the_centre() -> None:
     assert torch.equal(data.shown(torch.stack([image, image], 1))[:, 1], shown)
     assert torch.equal(_data(scan).shown(image), image)
     assert np.allclose(data.record()["image"], [20, 10])
+
+
+def test_noise_far_above_that_of_training_is_said_unless_the_prior_was_shown_it(shipped: PriorRecord) -> None:
+    def told(level: float, record: PriorRecord) -> list[str]:
+        scan = _with_masks(torch.ones(1, 128), 8)
+        found = check_fit(record, _data(replace(scan, noise=torch.tensor([level]))))
+        return [warning for warning in found if "noise" in warning]
+
+    assert shipped.measurement is not None
+    known = shipped.measurement.noise_level
+    assert known is not None
+    assert told(2.9 * known, shipped) == []
+    assert told(20 * known, shipped)[0].startswith("The scan's noise is 20 times that of the scans")
+    settings = {**shipped.training.settings, "objective": {"noisier": 0.75, "noisiest": 0.4}}
+    aware = shipped.model_copy(update={"training": shipped.training.model_copy(update={"settings": settings})})
+    assert told(20 * known, aware) == []
+    assert len(told(0.41, aware)) == 1

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 EXAMPLES = 256
+NOISE_RATIO = 3.0
 
 
 def training_masks(scan: PreparedScan) -> dict[str, Any]:
@@ -163,13 +164,30 @@ def _coil_warnings(record: PriorRecord, data: ToReconstruct) -> list[str]:
     return warnings
 
 
+def _noise_warnings(record: PriorRecord, data: ToReconstruct) -> list[str]:
+    """Noise far above that of the training scans, unless the prior was shown as much (`objective.noisier`)."""
+    known = record.measurement.noise_level if record.measurement else None
+    if not known:
+        return []
+    objective = record.training.settings.get("objective", {})
+    shown = float(objective.get("noisiest", 0.0)) if objective.get("noisier", 0.0) else 0.0
+    found = float(data.scan.noise.max())
+    if found <= max(NOISE_RATIO * known, shown):
+        return []
+    return [
+        f"The scan's noise is {found / known:.0f} times that of the scans that the prior learned from ({found:.3g} "
+        f"against {known:.3g} of the normalised unit): it may erase or invent structure. Train a prior with "
+        "`objective.noisier`, or trust the baselines beside it."
+    ]
+
+
 def check_fit(record: PriorRecord, data: ToReconstruct) -> tuple[str, ...]:
     """Refuse a scan that the prior was not made for; warn of one that it only nearly fits.
 
-    Warnings: those of the scan itself (see `prepare_scan`), coils, pixel size, masks of another family (with the
+    Warnings: those of the scan itself (see `prepare_scan`), coils, noise, pixel size, masks of another family (with the
     distance, see `mask_distance`), columns that neither prior nor scan ever saw, extreme acceleration.
     """
-    warnings = [*data.warnings, *_coil_warnings(record, data)]
+    warnings = [*data.warnings, *_coil_warnings(record, data), *_noise_warnings(record, data)]
     for axis, (asked, made) in enumerate(zip(data.spacing_mm[:2], record.spacing_mm, strict=True)):
         if abs(asked - made) > 0.3 * made:
             raise InputError(
