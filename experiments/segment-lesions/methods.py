@@ -103,10 +103,10 @@ _reference = _ours(engine="reference", seeds=1)
 _default = _ours()
 
 METHODS: dict[str, Method] = {
-    "default": Method("default: evidence, 4 levels x 2 draws, calibrated", "ours", _default),
+    "default": Method("default: evidence, 5 levels x 2 draws, calibrated", "ours", _default),
     "default-otsu": Method("the same maps, Otsu", "ours", _default, OTSU, "default"),
     "signed": Method(
-        "signed difference, 4 levels x 2 draws",
+        "signed difference, 5 levels x 2 draws",
         "ours",
         _ours(sign="signed"),
     ),
