@@ -117,6 +117,12 @@ METHODS: dict[str, Method] = {
     ),
     "reference": Method("reference (CDM): Otsu, largest part, as released", "reference", _reference, RELEASED),
     "reference-calibrated": Method("reference maps, calibrated", "reference", _reference, MaskSettings(), "reference"),
+    "reference-matched": Method(
+        "reference (CDM) at its noise level of 0.855 (index 225), as released",
+        "reference",
+        _ours(engine="reference", seeds=1, level=225),
+        RELEASED,
+    ),
     "intensity": Method(
         "masked intensity, bright (hypo: dark)", "intensity", lambda models, kind: MaskedIntensity(_direction(kind))
     ),
