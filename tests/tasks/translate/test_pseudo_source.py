@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from helpers.local_information_by_hand import phantom
-from skiagraph.diffusion import Streams
+from skiagraph.diffusion import Streams, linear_table
+from skiagraph.tasks.translate.objective import TranslatePriorObjective
 from skiagraph.tasks.translate.pseudo import RandomShape, remapped
-from skiagraph.tasks.translate.settings import ShapeSettings
+from skiagraph.tasks.translate.settings import ConditionSettings, ShapeSettings
 
 IMAGES = phantom("T1", "A", 32)[None, None].expand(40, 1, 32, 32).contiguous()
 
@@ -50,3 +52,25 @@ def test_no_change_is_the_identity_and_a_mirror_is_a_mirror() -> None:
 def test_what_comes_in_from_outside_is_background() -> None:
     shifted = RandomShape(ShapeSettings(flip=False, rotation=0, scale=0, shift=10, bend=0))
     assert float(shifted(torch.ones(4, 1, 16, 16), Streams(range(4))).min()) == -1
+
+
+def test_pieces_come_from_anywhere_and_are_the_same_alone() -> None:
+    ramp = (torch.arange(32.0)[:, None] * 32 + torch.arange(32.0))[None, None].expand(6, 2, 32, 32) / 512 - 1
+    still = {"flip": False, "rotation": 0, "scale": 0, "shift": 0, "bend": 0}
+    found = RandomShape(ShapeSettings.model_validate(still | {"crop": [12, 8]}))(ramp, Streams(range(6)))
+    assert found.shape == (6, 2, 12, 8)
+    corners = ((found[:, 0, 0, 0] + 1) * 512).round().int().tolist()
+    assert len(set(corners)) == 6
+    for piece, corner in zip(found, corners, strict=True):
+        row, column = divmod(corner, 32)
+        torch.testing.assert_close(piece, ramp[0, :, row : row + 12, column : column + 8], rtol=0, atol=1e-4)
+    alone = RandomShape(ShapeSettings.model_validate(still | {"crop": [12, 8]}))(ramp[3:4], Streams([3]))
+    torch.testing.assert_close(alone[0], found[3])
+
+
+def test_emphasis_draws_noisy_levels_more_often() -> None:
+    objective = TranslatePriorObjective(linear_table(), ConditionSettings(kind="none"), emphasis=3.0)
+    times = objective._times(Streams(range(2000)))
+    assert float(times.mean()) == pytest.approx(750, abs=15)  # E[T u^(1/3)] = 3 T / 4
+    assert float(times.min()) >= 0
+    assert float(times.max()) <= 999
