@@ -169,8 +169,9 @@ def _noise_warnings(record: PriorRecord, data: ToReconstruct) -> list[str]:
     known = record.measurement.noise_level if record.measurement else None
     if not known:
         return []
-    objective = record.training.settings.get("objective", {})
-    shown = float(objective.get("noisiest", 0.0)) if objective.get("noisier", 0.0) else 0.0
+    stated = record.training.settings.get("objective")
+    objective = stated if isinstance(stated, dict) else {}
+    shown = float(str(objective.get("noisiest", 0))) if objective.get("noisier") else 0.0
     found = float(data.scan.noise.max())
     if found <= max(NOISE_RATIO * known, shown):
         return []
