@@ -74,7 +74,7 @@ class Size:
     steps: int = 300
     batch: int = 32
     ratio: float = 0.5
-    sweep: tuple[float, ...] = (0.25, 0.5, 1.0)
+    sweep: tuple[float, ...] = (0.5,)
     resamples: int = 2000
 
 

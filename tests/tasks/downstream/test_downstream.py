@@ -61,6 +61,14 @@ def settings(path: Path, **changes: Any) -> DownstreamSettings:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_running_means_follow_within_a_short_training(name: str) -> None:
+    """A network that is asked with the running means of its start answers by chance, however well it learned."""
+    network = build_classifier(name, 1, 3, (28, 28), 0)
+    rates = [module.momentum for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(rate is not None and rate >= 0.1 for rate in rates)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_learns_on_small_images_of_one_and_three_channels(name: str) -> None:
     for channels, size in ((1, (28, 28)), (3, (32, 32))):
         network = build_classifier(name, channels, 5, size, seed=1).train()

@@ -71,6 +71,9 @@ def _efficientnet(channels: int, classes: int, size: tuple[int, int]) -> nn.Modu
     made: nn.Module = EfficientNet(
         list(EFFICIENT), 2, channels, classes, 0.5, 1.0, 0.2, max(size), drop_connect_rate=0.1, depth_divisor=4
     )
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.1  # MONAI's 0.01 leaves running means at their start after a few hundred steps
     return made
 
 
