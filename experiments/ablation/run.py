@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python experiments/ablation/run.py [--em runs/brain-t1-128-em]
 
-takes about 40 minutes on one free core (the closed form one of them; an hour and a half beside other work); rows that are done are kept in runs/ablation and
+takes about 40 minutes on one free core (the closed form one of them); rows that are done are kept in runs/ablation and
 found again. Colin27, simulated k-space as in experiments/reconstruct-brain, n = 1 head: intervals are over slabs of two
 neighbouring slices. Nothing is chosen here: the default was, on training heads.
 """
