@@ -42,6 +42,24 @@ def mean_of(rows: Sequence[dict[str, str]], column: str) -> str:
     return f"{np.mean(values):.3f}" if values else "–"
 
 
+def share_unsure(rows: Sequence[dict[str, str]], column: str) -> str:
+    """Share of images with an entropy above 0.3 nats."""
+    values = [float(row[column]) for row in rows if row.get(column) not in (None, "", "nan")]
+    return f"{np.mean(np.array(values) > 0.3):.3f}" if values else "–"
+
+
+def swept(root: Path) -> list[str]:
+    """What the push does at several scales, by walk."""
+    rows = []
+    for place in sorted(root.glob("sweep-*")):
+        name = place.name.removeprefix("sweep-")
+        for line in read(place / "run.json").get("scales", []):
+            figures = [f"{line[key]:.3f}" for key in ("hard", "entropy", "kept", "lost", "moved", "nearest")]
+            rows.append((name, f"{line['scale']:g}", *figures))
+    heads = ("walk", "scale", "unsure by the guide", "entropy", "label kept", "lost", "moved", "nearest real")
+    return ["## Scales", "", "Labels by the judge.", "", *table(heads, rows)] if rows else []
+
+
 def synthesised(root: Path, names: Sequence[str]) -> list[str]:
     """What was drawn, kept and rejected."""
     rows = []
@@ -56,8 +74,9 @@ def synthesised(root: Path, names: Sequence[str]) -> list[str]:
             " ".join(words[words.index("--per-class") + 2 : words.index("--threads")]) if "--per-class" in words else ""
         )
         first = sum(row["judge_rank"] == "1" for row in kept) / max(1, len(kept))
-        figures = (mean_of(kept, "judge_entropy"), f"{first:.3f}", mean_of(kept, "log_odds_after"))
-        calls = mean_of(images, "network_calls")
+        unsure = (share_unsure(kept, "entropy_after"), share_unsure(kept, "judge_entropy"))
+        figures = (*unsure, f"{first:.3f}", mean_of(kept, "log_odds_after"))
+        calls = " + ".join(mean_of(images, f"{name}_calls").removesuffix(".000") for name in ("network", "classifier"))
         rows.append(
             (name, f"`{how}`", f"{len(images)}", f"{len(kept)}", *figures, calls, f"{note.get('seconds', '–')}")
         )
@@ -66,13 +85,24 @@ def synthesised(root: Path, names: Sequence[str]) -> list[str]:
         "options",
         "drawn",
         "kept",
-        "judge's entropy",
+        "guide unsure",
+        "judge unsure",
         "judge agrees",
         "guide's log-odds",
         "calls",
         "seconds",
     )
-    return ["## Synthetic sets", "", *table(heads, rows)] if rows else []
+    return (
+        [
+            "## Synthetic sets",
+            "",
+            "Unsure: entropy above 0.3 nats. Calls: prior + guide, an image.",
+            "",
+            *table(heads, rows),
+        ]
+        if rows
+        else []
+    )
 
 
 def audited(root: Path, names: Sequence[str]) -> list[str]:
@@ -160,7 +190,7 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
         lines += [f"{counts.get('real')} training crops, {counts.get('test')} test crops.", ""]
         lines += [f"- {warning}" for warning in results["warnings"]]
         lines += ["", "## Classifiers", "", (root / "downstream" / "tables.md").read_text(), ""]
-    lines += [*synthesised(lender, names), *audited(lender, names), *trained(lender)]
+    lines += [*synthesised(lender, names), *swept(lender), *audited(lender, names), *trained(lender)]
     if names:
         draw(lender, names, target / f"sets{suffix}.png")
         lines += [f"![sets](sets{suffix}.png)", ""]
