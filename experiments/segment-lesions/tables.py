@@ -15,7 +15,7 @@ from skiagraph.data.files import write_whole
 from skiagraph.data.png import contact_sheet, write_png
 from skiagraph.evaluation.intervals import Interval, mean_interval, paired_difference
 
-__all__ = ["write_results"]
+__all__ = ["tile", "write_results"]
 
 Row = dict[str, Any]
 WORDS = {"hyper": "hyper-intense", "hypo": "hypo-intense", "iso": "iso-intense (texture and shape only)"}
@@ -198,14 +198,14 @@ def _picture(rows: Sequence[Row], kind: str, volumes: dict[str, list[StudyVolume
     for one in volumes["lesion"][:6]:
         place = int(one.truth.sum((1, 2)).argmax())
         grey = np.round(255 * (one.slices[place, 0] + 1) / 2).astype(np.uint8)
-        tiles += [_tile(grey, None, 0), _tile(grey, one.truth[place], 1)]
+        tiles += [tile(grey, None, 0), tile(grey, one.truth[place], 1)]
         for name in shown:
             mask = np.unpackbits(found[name][one.name], count=one.truth.size).reshape(one.truth.shape).astype(bool)
-            tiles.append(_tile(grey, mask[place], 0))
+            tiles.append(tile(grey, mask[place], 0))
     return contact_sheet(tiles, 2 + len(shown)) if tiles else None
 
 
-def _tile(grey: np.ndarray, mask: np.ndarray | None, channel: int) -> np.ndarray:
+def tile(grey: np.ndarray, mask: np.ndarray | None, channel: int) -> np.ndarray:
     """The slice twice as large, the mask's outline and a tint in one colour."""
     picture = np.repeat(grey[:, :, None], 3, axis=2).astype(np.float32)
     if mask is not None:
