@@ -170,3 +170,21 @@ def test_a_mask_of_another_grid_and_a_constant_scan_are_refused(tmp_path: Path) 
     write_nifti(tmp_path / "a" / "mask.nii.gz", Volume(volume.array * 0 + 1, volume.affine))
     with pytest.raises(DataError, match=r"T1\.nii\.gz: percentiles"):
         train_translate_prior(prior_settings(tmp_path, tmp_path / "p"))
+
+
+def test_with_enough_held_out_slices_the_prior_knows_what_is_usual(heads: Path, tmp_path: Path) -> None:
+    from skiagraph.tasks.translate.validation import usual_range
+
+    for case, slices in (("long-0", 12), ("long-1", 14)):
+        volume = head("T1", (20, 20, slices))
+        write_nifti(tmp_path / "long" / case / "T1.nii.gz", volume)
+    settings = prior_settings(tmp_path / "long", tmp_path / "p", size=[24, 24], validation=["long-1"])
+    cases = find_cases(settings)
+    learned, judged = (read_heads(cases, (case,), settings) for case in ("long-0", "long-1"))
+    found = usual_range(settings, learned, judged)
+    assert found is not None
+    assert found.measure == "lmi"
+    assert found.slices >= 8
+    tiny = prior_settings(heads, tmp_path / "p")
+    few = read_heads(find_cases(tiny), ("head-0",), tiny)
+    assert usual_range(tiny, few, few) is None

@@ -26,7 +26,7 @@ from skiagraph.tasks.translate.prior_record import describe_target_prior
 from skiagraph.tasks.translate.pseudo import RandomShape
 from skiagraph.tasks.translate.settings import TranslatePriorSettings
 from skiagraph.tasks.translate.target_data import find_cases, read_heads, slabs_of, split_of
-from skiagraph.tasks.translate.validation import held_out_errors
+from skiagraph.tasks.translate.validation import held_out_errors, usual_range
 from skiagraph.training import TrainingSettings, train
 from skiagraph.training.ema import named_state
 from skiagraph.training.prior import Prior
@@ -192,6 +192,9 @@ def train_translate_prior(settings: TranslatePriorSettings, on_progress: OnProgr
         errors = held_out_errors(averaged, objective, settings, judged) if judged else {}
         record = describe_target_prior(settings, config, split, heads, made.images, loop.ema_half_life, errors)
         written = Prior(averaged, record).save(settings.output)
+        usual = usual_range(settings, heads, judged) if judged else None
+        if usual is not None:
+            usual.save(settings.output)
     made = TrainedTargetPrior(made.prior, made.images, made.seconds, made.items, made.heads, errors)
     leave_training(
         settings.output,

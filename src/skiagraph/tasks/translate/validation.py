@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from skiagraph.diffusion.streams import Streams
+from skiagraph.errors import InputError
+from skiagraph.similarity import similarity
 from skiagraph.tasks.translate.conditions import ConditionMaps
+from skiagraph.tasks.translate.frame import to_slices
 from skiagraph.tasks.translate.objective import TranslatePriorObjective
 from skiagraph.tasks.translate.settings import TranslatePriorSettings
-from skiagraph.tasks.translate.target_data import TargetHead, slabs_of
+from skiagraph.tasks.translate.target_data import TargetHead, fitted, slabs_of
+from skiagraph.tasks.translate.translatability import TranslatabilityRange
 
-__all__ = ["held_out_errors"]
+__all__ = ["held_out_errors", "usual_range"]
 
-_MOST = 96
+_MOST, _COMPARED = 96, 32
 
 
 def held_out_errors(
@@ -46,3 +52,26 @@ def held_out_errors(
                 losses.append(judged(network, items.batch(part).to(device), streams).loss.cpu())
         found[name] = float(torch.cat(losses).mean())
     return found
+
+
+def usual_range(
+    settings: TranslatePriorSettings, heads: list[TargetHead], judged: list[TargetHead]
+) -> TranslatabilityRange | None:
+    """What self maps of the target are usually like, from 32 slices learned from and 32 held out; None for too few."""
+    try:
+        learned, kept = (_slices(part, settings) for part in (heads, judged))
+        return TranslatabilityRange.fit("lmi", similarity("lmi"), learned, kept)
+    except InputError:
+        return None
+
+
+def _slices(heads: list[TargetHead], settings: TranslatePriorSettings) -> tuple[Tensor, Tensor]:
+    """Evenly spaced axial slices with at least 100 pixels of foreground, in [0, 1], and their masks."""
+    size = (settings.size[-2], settings.size[-1])
+    images = np.concatenate([fitted(to_slices(head.image), size, np.float32(-1)) for head in heads])
+    masks = np.concatenate([fitted(to_slices(head.mask), size, False) for head in heads])
+    filled = np.flatnonzero(masks.sum((1, 2)) >= 100)
+    if not len(filled):
+        raise InputError("data: no axial slice has 100 pixels of foreground")
+    chosen = filled[np.linspace(0, len(filled) - 1, min(_COMPARED, len(filled))).round().astype(int)]
+    return torch.from_numpy((images[chosen, None] + 1) / 2), torch.from_numpy(masks[chosen, None])
