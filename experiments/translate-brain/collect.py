@@ -228,7 +228,7 @@ def collect(folder: Path, output: Path, about: str) -> None:
     note = "Colin27, T2 to T1, 20 slices, one walk of equal length; map | use | start."
     lines += _simple(results / "ablation", "Ablation", list(ABLATION), "map | use | start", note)
     names = sorted(path.stem for path in (results / "steps").glob("*.json"))
-    note = "T2 to T1, ten slices, one walk; DPM-Solver++ but the longest, which is ancestral (DDPM)."
+    note = "T2 to T1, four slices 6 mm apart, one walk; DPM-Solver++ but the longest, which is ancestral (DDPM)."
     lines += _simple(results / "steps", "Network calls", names, "steps", note)
     lines += _lesions(results) + _checks(results)
     _real_pictures(results / "real", output)

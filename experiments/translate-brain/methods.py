@@ -35,6 +35,7 @@ ENTRIES: dict[str, Entry] = {
     "target": Entry("target", gets="the truth's own noisy scan: ceiling"),
     "copy": Entry("copy"),
     "histogram-matching": Entry("histogram-matching"),
+    "matching-either": Entry("histogram-matching", {"either": True}),
     "sdedit": Entry("sdedit", {"strength": 0.3}),
     "ilvr": Entry("ilvr", {"factor": 4}),
     "ilvr-edges": Entry("ilvr", {"factor": 4, "part": "high-pass"}),
@@ -43,6 +44,7 @@ ENTRIES: dict[str, Entry] = {
     "fgdm": Entry("fgdm"),
     "lmi": Entry("skiagraph", {"role": "target-lmi", "candidates": 1}),
     OURS: Entry("skiagraph"),
+    "ours-matched-start": Entry("matched-start", {"strength": 0.3}),
     "ours-one-walk": Entry("skiagraph", {"candidates": 1}),
     "ours-gradient": Entry("skiagraph", {"mode": "gradient", "candidates": 1}),
     "ddib": Entry("ddib", gets="a prior of the source"),
@@ -52,6 +54,7 @@ ENTRIES: dict[str, Entry] = {
 }
 
 SWEEPS: dict[str, tuple[dict[str, Any], ...]] = {
+    "ours-matched-start": tuple({"strength": value} for value in (0.1, 0.2, 0.4)),
     OURS: tuple({"candidates": count} for count in (1, 2, 4, 8)),
     "sdedit": tuple({"strength": value} for value in (0.2, 0.3, 0.5, 0.7)),
     "ilvr": tuple({"factor": factor, "until": until} for factor in (4, 8) for until in (0.0, 0.5)),
@@ -112,7 +115,13 @@ class Kit:
 
     def missing(self, entry: Entry) -> str | None:
         """The prior that an entry needs and that is not there."""
-        needs = {"sdedit": "target", "ilvr": "target", "egsde": "target", "fgdm": "target-edges"}
+        needs = {
+            "sdedit": "target",
+            "ilvr": "target",
+            "egsde": "target",
+            "matched-start": "target",
+            "fgdm": "target-edges",
+        }
         role = entry.options.get("role", "target") if entry.method == "skiagraph" else needs.get(entry.method)
         if entry.method in ("ddib", "cycle-diffusion"):
             role = "target" if "target" not in self.priors else "source"

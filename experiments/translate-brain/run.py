@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import torch
 from collect import collect
 from heads import Head, read_head
 from lesions import contrast_kept, insert
-from methods import ABLATION, ENTRIES, SWEEPS, Entry, Kit
+from methods import ABLATION, ENTRIES, OURS, SWEEPS, Entry, Kit
 from real import carried_over, real_checks
 from score import SLAB, score
 
@@ -49,6 +50,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STEPS = ("data", "train", "tune", "score", "ablation", "steps", "lesions", "real", "collect")
 VALIDATION = "cn200"
+PLAIN = ("target", "copy", "histogram-matching", "matching-either", "intensity-lookup", "supervised")
+FIRST = (*PLAIN, "sdedit", "ilvr", "fgdm", OURS, "ours-matched-start", "ours-one-walk")
 STANDARD = SmallTraining(steps=350, batch=8)
 
 
@@ -177,10 +180,12 @@ class Study:
         head = self.head(HELD_OUT)
         part = middle(head, self.size.slabs)
         entries = self.options()
-        for source, target in self.size.directions:
+        first = [name for name in entries if name in FIRST]
+        rest = [name for name in entries if name not in FIRST]
+        for names, (source, target) in product((first, rest), self.size.directions):
             if self.wanted and f"{source}-{target}" not in self.wanted:
                 continue
-            for name in self.mine(list(entries)):
+            for name in self.mine(names):
                 self.one(self.results / f"{source}-{target}" / f"{name}.json", source, target, entries[name], part)
 
     def one(self, path: Path, source: str, target: str, entry: Entry, part: slice, calls: int | None = None) -> None:
@@ -207,8 +212,9 @@ class Study:
             self.one(place, *self.size.directions[0], ABLATION[name], part)
 
     def steps(self) -> None:
-        """Few calls against a thousand, one walk, ten slices."""
-        part = middle(self.head(HELD_OUT), 1)
+        """Few calls against a thousand, one walk, four slices that are 6 mm apart."""
+        whole = middle(self.head(HELD_OUT), 1)
+        part = slice(whole.start, whole.stop, 3)
         for calls in self.mine([self.size.calls // 2, self.size.calls, 2 * self.size.calls, self.size.long]):
             entry = Entry("skiagraph", {"candidates": 1, "rule": "ddpm" if calls == self.size.long else "dpmpp"})
             self.one(self.results / "steps" / f"{calls:04d}.json", *self.size.directions[0], entry, part, calls)
@@ -217,7 +223,7 @@ class Study:
         """Contrast of inserted lesions that is left, ten slices."""
         head, entries = self.head(HELD_OUT), self.options()
         part = middle(head, 1)
-        for source, target in [pair for pair in self.size.directions if pair[1] == "T1"]:
+        for source, target in [pair for pair in self.size.directions if pair[0] in ("T2", "FLAIR")]:
             kit, made = self.kit(source, target), insert(head, source, target, range(part.start, part.stop))
             for name in self.mine([name for name in entries if name != "target"]):
                 path = self.results / f"lesions-{source}-{target}" / f"{name}.json"

@@ -108,6 +108,7 @@ class TranslationMethod(Protocol):
 
 METHODS: dict[str, str] = {
     "skiagraph": "skiagraph.tasks.translate.guided:guided_translation",
+    "matched-start": "skiagraph.tasks.translate.rivals.matched_start:matched_start",
     "copy": "skiagraph.tasks.translate.rivals.pointwise:copy_source",
     "histogram-matching": "skiagraph.tasks.translate.rivals.pointwise:histogram_matching",
     "intensity-lookup": "skiagraph.tasks.translate.rivals.pointwise:intensity_lookup",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -126,6 +127,16 @@ def test_described_priors_are_asked_with_the_source_and_a_missing_one_is_named()
             translation_method(name, tools(5))
     with pytest.raises(InputError, match="target"):
         translation_method("sdedit", tools(5))
+
+
+def test_a_matched_start_stays_near_the_match_where_little_noise_is_added() -> None:
+    source = textured()
+    kit = replace(tools(8, target=ExactPrior()), target_slices=-source.images)
+    found = translation_method("matched-start", kit, strength=0.02, candidates=2)(source, stack_streams(0, 3))
+    assert found.calls == 8
+    assert found.candidates is not None
+    assert len(found.candidates) == 2
+    assert float((found.images + source.images).abs().mean()) < 0.1
 
 
 def test_a_slice_is_the_same_alone_and_in_a_stack() -> None:

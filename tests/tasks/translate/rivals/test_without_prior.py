@@ -48,6 +48,18 @@ def test_histogram_matching_gives_the_target_s_quantiles_and_keeps_the_order() -
     assert bool((inside[order].diff() >= -1e-5).all())
 
 
+def test_matching_may_invert_a_source_that_is_the_other_way_round() -> None:
+    rows = torch.linspace(-0.8, 0.8, 32)[:, None].expand(4, 1, 32, 32)
+    target = rows + 0.1 * torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    for sign, notes in ((1, 0), (-1, 1)):
+        source = SourceStack((sign * rows).contiguous(), torch.ones(4, 1, 32, 32, dtype=torch.bool))
+        found = translation_method("histogram-matching", Tools(target_slices=target), either=True)(source, STREAMS)
+        assert float((found.images - target).abs().mean()) < 0.06
+        assert len(found.notes) == notes
+    with pytest.raises(InputError, match="one frame"):
+        translation_method("histogram-matching", Tools(target_slices=target[..., 1:]), either=True)(source, STREAMS)
+
+
 def test_a_lookup_exchanges_tissues_that_a_histogram_cannot() -> None:
     source, target = two_tissues()
     method = translation_method("intensity-lookup", Tools(paired=(source.images, target)))

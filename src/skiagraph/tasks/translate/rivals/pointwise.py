@@ -44,23 +44,41 @@ class HistogramMatching:
 
     Args:
         target: (M, 1, H, W) slices of the target modality in [-1, 1]; their foreground is what lies above -1.
+        either: match the inverted source as well, and keep which of both correlates better with the mean target slice;
+            the slices' frame must be the source's.
     """
 
     target: Tensor
+    either: bool = False
 
     def __call__(self, source: SourceStack, streams: Streams) -> Translation:
         """Foreground matched, background left at -1."""
+        found = [self._matched(source.images, source.mask)]
+        if not self.either or not bool(source.mask.any()):
+            return Translation(found[0], 0)
+        if self.target.shape[2:] != source.images.shape[2:]:
+            raise InputError(
+                f"target_slices: found sides {tuple(self.target.shape[2:])} for a source of "
+                f"{tuple(source.images.shape[2:])}; choosing between the source and its inverse needs one frame."
+            )
+        found.append(self._matched(-source.images, source.mask))
+        mean = self.target.mean(0, keepdim=True).expand_as(source.images)[source.mask]
+        alike = [float(torch.corrcoef(torch.stack([image[source.mask], mean]))[0, 1]) for image in found]
+        inverted = alike[1] > alike[0]
+        return Translation(found[int(inverted)], 0, notes=("matched the inverted source",) if inverted else ())
+
+    def _matched(self, images: Tensor, mask: Tensor) -> Tensor:
         from skimage.exposure import match_histograms
 
         wanted = self.target[self.target > -0.99].numpy().ravel()
         if wanted.size == 0:
             raise InputError("target_slices: found no foreground above -1; give slices that show the target modality.")
-        result = torch.full_like(source.images, -1.0)
-        inside = source.images[source.mask].numpy()
+        result = torch.full_like(images, -1.0)
+        inside = images[mask].numpy()
         if inside.size:
             matched = match_histograms(inside[:, None], wanted[:, None])[:, 0]
-            result[source.mask] = torch.from_numpy(np.asarray(matched, dtype=np.float32))
-        return Translation(result.clamp(-1, 1), 0)
+            result[mask] = torch.from_numpy(np.asarray(matched, dtype=np.float32))
+        return result.clamp(-1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +129,11 @@ def copy_source(tools: Tools) -> Copy:
     return Copy()
 
 
-def histogram_matching(tools: Tools) -> HistogramMatching:
-    """To the histogram of `tools.target_slices`."""
+def histogram_matching(tools: Tools, either: bool = False) -> HistogramMatching:
+    """To the histogram of `tools.target_slices`; `either` may invert the source first."""
     if tools.target_slices is None:
         raise InputError("target_slices: found none; histogram matching needs slices of the target modality.")
-    return HistogramMatching(tools.target_slices)
+    return HistogramMatching(tools.target_slices, either)
 
 
 def intensity_lookup(tools: Tools) -> IntensityLookup:
