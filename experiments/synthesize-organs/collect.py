@@ -178,7 +178,9 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
     order = ("unguided", "classifier", "cfg", "uncertainty", "uncertainty-strong", "hardened")
     names = [*(name for name in order if name in names), *(name for name in names if name not in order)]
     record, provenance = run_record(), read(root / "crops" / "provenance.json")
-    results, run = read(root / "downstream" / "results.json"), read(root / "downstream" / "run.json")
+    run = read(root / "downstream" / "run.json")
+    results = {name: read(root / "downstream" / f"{name}-results.json") for name in ("claim", "all")}
+    results = {name: found for name, found in results.items() if found}
     said = about.strip().split("\n\n")[-1].replace("\n", " ")
     lines = ["# Synthetic organ crops: do they help?", "", said, ""]
     lines += [
@@ -188,8 +190,12 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
     if results:
         counts = {key: sum(run[key].values()) for key in ("real", "test") if key in run}
         lines += [f"{counts.get('real')} training crops, {counts.get('test')} test crops.", ""]
-        lines += [f"- {warning}" for warning in results["warnings"]]
-        lines += ["", "## Classifiers", "", (root / "downstream" / "tables.md").read_text(), ""]
+        lines += [f"- {warning}" for warning in list(results.values())[-1]["warnings"]]
+    for name, found in results.items():
+        runs, main = ("five seeds" if name == "claim" else "two seeds"), found["main"]
+        title = "The claim" if name == "claim" else "All arms and controls"
+        done = f"{len(main['runs'])} of {main['wanted_runs']} runs of ten networks and {runs}."
+        lines += ["", f"## {title}", "", done, "", (root / "downstream" / f"{name}-tables.md").read_text(), ""]
     lines += [*synthesised(lender, names), *swept(lender), *audited(lender, names), *trained(lender)]
     if names:
         draw(lender, names, target / f"sets{suffix}.png")

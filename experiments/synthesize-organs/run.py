@@ -11,6 +11,8 @@ goes on.
     --set trunk-wall       the second set: ten parts of the wall of the same trunk, reduced, into runs/trunk-wall-study
     --only downstream      some of the steps: data, train, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
+    --claim                the classifiers of the claim alone, with all seeds; without it, every arm and control, with
+                           two seeds of the ten networks
     --shard 0 2            share the classifiers' trainings of one folder between processes
 
 Crops of 28 x 28 pixels of one patient's CT, split by slab of 11 mm, neighbouring slices left out. Generator, guide and
@@ -27,6 +29,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -153,19 +156,24 @@ def reachable(size: Size, ready: Sequence[str]) -> float:
     return min([size.ratio, *(int(100 * count / real) / 100 for count in kept)])
 
 
-def downstream(size: Size, minutes: float | None, shard: Sequence[int] | None) -> Step:
+def downstream(size: Size, minutes: float | None, shard: Sequence[int] | None, claim: bool) -> Step:
     """The classifiers; arms whose set is not there yet are left out, and join when it is."""
     folder = size.folder / "downstream"
+    claimed = ("unguided", "classifier", "cfg", "uncertainty")
+    seeds = size.seeds if claim else min(2, size.seeds)
     words = ["evaluate", "downstream", "--real", str(size.folder / "crops")]
-    ready = [name for name in ARMS if (source(size) / "synthetic" / name / "command.json").exists()]
+    ready = [
+        name for name in (claimed if claim else ARMS) if (source(size) / "synthetic" / name / "command.json").exists()
+    ]
     words += ["--split", str(size.folder / "split.json"), "--rule", "log_odds_target"]
     words += ["--ratio", str(reachable(size, ready))]
     words += ["--synthetic", *(word for name in ready for word in (name, str(source(size) / "synthetic" / name)))]
     words = words if ready else words[:-1]
-    words += ["--networks", *size.networks, "--seeds", str(size.seeds), "--training.steps", str(size.steps)]
+    words += ["--networks", *size.networks, "--seeds", str(seeds), "--training.steps", str(size.steps)]
     words += ["--training.batch", str(size.batch)]
     if len(ready) == len(ARMS) and size.sweep:
         words += ["--sweep.ratios", *map(str, size.sweep), "--sweep.networks", *size.networks[:2]]
+    words += ["--controls"] if claim else []
     words += ["--draw", "patients-by-class", "--resamples", str(size.resamples)]
     words += ["--minutes", str(minutes)] if minutes is not None else []
     words += ["--shard", *map(str, shard)] if shard is not None else []
@@ -208,6 +216,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--shard", type=int, nargs=2)
     parser.add_argument("--folder", type=Path, help="of the runs; default runs/SET")
+    parser.add_argument("--claim", action="store_true")
     parser.add_argument("--no-sweep", action="store_true", help="of ratios")
     chosen = parser.parse_args()
     os.chdir(ROOT)
@@ -224,7 +233,10 @@ def main() -> None:
         if step.kind in chosen.only and (step.kind == "train" or step.folder.name in chosen.arms):
             perform(step)
     if "downstream" in chosen.only:
-        perform(downstream(size, chosen.minutes, chosen.shard))
+        step = downstream(size, chosen.minutes, chosen.shard, chosen.claim)
+        perform(step)
+        for name in ("results.json", "tables.md"):
+            shutil.copyfile(step.folder / name, step.folder / f"{'claim' if chosen.claim else 'all'}-{name}")
     if "collect" in chosen.only:
         name = "" if chosen.set == "organs-few" else f"-{chosen.set}"
         collect(size.folder, source(size), size.folder if chosen.quick else HERE, name, __doc__ or "")
