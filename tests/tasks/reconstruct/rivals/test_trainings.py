@@ -181,7 +181,7 @@ def test_presets_resolve_and_say_what_they_cost(name: str, capsys: pytest.Captur
 def test_the_comparison_preset_resolves_with_the_priors_that_are_there(trained: TrainResult) -> None:
     given = {key: value for key, value in read_yaml(PRESETS / "compare.yaml").items() if key != "task"}
     settings = RivalsSettings(**{**given, "priors": {"skiagraph": trained.prior}})
-    assert expectation(settings)["network_evaluations_per_slice"] == 4 * 5 + 4
+    assert expectation(settings)["network_evaluations_per_slice"] == 4 * 5 + 4 * 5
 
 
 def test_ambient_drops_as_many_lines_as_bring_r_to_r_plus_one(tmp_path: Path) -> None:
