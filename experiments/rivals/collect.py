@@ -1,8 +1,9 @@
 """Write RESULTS.md and figures.json here from the run that `evaluate rivals` left in runs/rivals/compare.
 
-make rivals
-skiagraph evaluate --config src/skiagraph/presets/rivals/compare.yaml
-python experiments/rivals/collect.py
+    make rivals em oracle
+    make compare
+
+The second is `skiagraph evaluate --config src/skiagraph/presets/rivals/compare.yaml`, then this file.
 """
 
 from __future__ import annotations
