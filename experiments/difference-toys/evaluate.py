@@ -143,18 +143,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     arguments = parser.parse_args()
-    results: dict[str, Any] = {}
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    file = arguments.output / "results.json"  # a run that was stopped goes on where it was
+    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for kind in arguments.kinds:
         toy = Toy(arguments.priors, kind)
-        chance = float(toy.data.masks[:40].mean())
-        results[kind] = {"chance": chance, "settings": {}}
+        entry = results.setdefault(kind, {"chance": float(toy.data.masks[:40].mean()), "settings": {}})
         for name, make in _settings(toy).items():
-            results[kind]["settings"][name] = toy.score(make())
-            print(
-                kind, name, {key: round(value, 3) for key, value in results[kind]["settings"][name].items()}, flush=True
-            )
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    (arguments.output / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+            if name in entry["settings"]:
+                continue
+            entry["settings"][name] = toy.score(make())
+            print(kind, name, {key: round(value, 3) for key, value in entry["settings"][name].items()}, flush=True)
+            file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     write_results(results, arguments.output / "RESULTS.md")
 
 
