@@ -26,7 +26,7 @@ from volumes import StudyVolume, study_volumes
 
 from skiagraph.data.files import atomic_path
 from skiagraph.diffusion import Streams
-from skiagraph.errors import SkiagraphError
+from skiagraph.errors import DataError, SkiagraphError
 from skiagraph.evaluation.masks import score_volume
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.segment.decide import CaseMap, calibrate, decide
@@ -105,6 +105,10 @@ def score(args: argparse.Namespace, kind: str, name: str, volumes: dict[str, lis
     with np.load(map_file(args, kind, name)) as content:
         maps = {key: content[key] for key in content.files}
     method: Method = METHODS[name]
+    needed = [one.name for group in volumes.values() for one in group]
+    lacking = [key for key in needed if key not in maps]
+    if lacking:
+        raise DataError(f"{len(needed) - len(lacking)} of {len(needed)} volumes are mapped")
 
     def case(one: StudyVolume) -> CaseMap:
         return CaseMap(one.name, maps[one.name], one.foreground, one.spacing_mm)
@@ -151,7 +155,7 @@ def main() -> None:
                 if not args.maps_only:
                     rows += score(args, kind, name, volumes)
             except (SkiagraphError, FileNotFoundError) as error:
-                missing[name] = str(error)
+                missing[f"{name}, {kind}"] = str(error)
                 print(f"{kind} {name}: left out ({error})", flush=True)
     if args.maps_only:
         return
