@@ -86,7 +86,8 @@ def _cases(result: SegmentResult) -> Table:
     )
     note = (
         "Score: mass of the heaviest part above the threshold, or the classifier's probability; needed: what "
-        "normal cases reach. Intensity baseline: the image itself as map, calibrated by the same rules."
+        "normal cases reach. Intensity baseline: the image itself as map, calibrated by the same rules (without "
+        "normal cases: Otsu inside the foreground)."
     )
     return Table("Cases", heads, rows, formats=("", "", ".2f", ".3g", ".3g", ".3g", ".2f"), note=note)
 

@@ -142,7 +142,7 @@ def segment_with(
     for case in cases:
         one = looked(case, "case")
         made = decide(one.found, settings.mask, calibration)
-        plain = None if baseline is None else decide(intensity_map(case, sign), _plain(settings.mask), baseline)
+        plain = decide(intensity_map(case, sign), _plain(settings.mask, baseline), baseline)
         write_case(
             case, settings.output, mask=made.mask, maps=one.found.maps.astype(np.float32), score=_finite(made.score)
         )
@@ -179,18 +179,21 @@ def _calibrations(
     if not seen:
         return None, None
     own = calibrate([one.found for one in seen], settings.mask, key)
-    plain = calibrate([intensity_map(one.case, settings.map.chosen_sign) for one in seen], _plain(settings.mask))
+    plain = calibrate([intensity_map(one.case, settings.map.chosen_sign) for one in seen], settings.mask)
     return own, plain
 
 
-def _plain(mask: MaskSettings) -> MaskSettings:
-    """The same rules for the intensity baseline, whose threshold and gate are always the calibrated ones."""
+def _plain(mask: MaskSettings, calibration: Calibration | None) -> MaskSettings:
+    """Rules of the intensity baseline: calibrated like the map, or Otsu inside the foreground without normal cases."""
     return MaskSettings(
+        threshold="otsu" if calibration is None else "calibrated",
+        gate="none" if calibration is None else "map",
         area=mask.area,
         delta=mask.delta,
         gate_delta=mask.gate_delta,
         smoothing_mm=mask.smoothing_mm,
         minimum_mm3=mask.minimum_mm3,
+        extent=0.0,
         fill_holes=mask.fill_holes,
         keep=mask.keep,
     )
@@ -225,7 +228,7 @@ def _finite(value: float) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def _row(one: Looked, made: CaseMask, plain: CaseMask | None) -> dict[str, Any]:
+def _row(one: Looked, made: CaseMask, plain: CaseMask) -> dict[str, Any]:
     return {
         "name": one.case.name,
         "positive": made.positive,
@@ -233,12 +236,12 @@ def _row(one: Looked, made: CaseMask, plain: CaseMask | None) -> dict[str, Any]:
         "score": _finite(made.score),
         "needed": _finite(made.needed),
         "threshold": made.threshold,
-        "intensity_ml": None if plain is None else round(mask_ml(one.case, plain.mask), 4),
+        "intensity_ml": round(mask_ml(one.case, plain.mask), 4),
         "windows": one.windows,
     }
 
 
-def _shown(one: Looked, made: CaseMask, plain: CaseMask | None) -> Shown:
+def _shown(one: Looked, made: CaseMask, plain: CaseMask) -> Shown:
     """The slice with the largest mask, else with the largest map."""
     sizes = made.mask.sum(axis=(1, 2))
     place = int(sizes.argmax()) if sizes.any() else int(np.argmax(one.found.maps.max(axis=(1, 2))))
@@ -250,7 +253,7 @@ def _shown(one: Looked, made: CaseMask, plain: CaseMask | None) -> Shown:
         np.asarray(one.found.maps[place], dtype=np.float32),
         one.spread[place],
         made.mask[place],
-        np.zeros_like(made.mask[place]) if plain is None else plain.mask[place],
+        plain.mask[place],
         caption,
         one.case.spacing_mm[1:],
     )
