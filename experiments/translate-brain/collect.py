@@ -18,7 +18,8 @@ from skiagraph.evaluation.intervals import mean_interval, paired_difference
 __all__ = ["collect"]
 
 TARGET = ("copy", "histogram-matching", "sdedit", "ilvr", "ilvr-edges", "fgdm")
-SHOWN = ("copy", "histogram-matching", "sdedit", "ilvr", "egsde-mind", "fgdm", "lmi", "ours", "ddib", "supervised")
+SHOWN = ("copy", "histogram-matching", "matching-either", "sdedit", "ilvr", "fgdm", "ours", "ours-matched-start")
+SHOWN = (*SHOWN, "intensity-lookup", "supervised")
 COLUMNS = (
     ("psnr", "PSNR dB", 2),
     ("ssim", "SSIM", 3),
@@ -211,7 +212,7 @@ def collect(folder: Path, output: Path, about: str) -> None:
         "",
     ]
     lines += [
-        "Provenance of every figure but the last two tables: **simulated contrast**, n = 1 head (Colin27, held",
+        "Provenance of every figure, unless its table says otherwise: **simulated contrast**, n = 1 head (Colin27, held",
         "",
     ]
     lines[-2] += " out), 2 mm; intervals (95 %) by bootstrap over slabs of 10 slices describe this head only."
@@ -220,6 +221,9 @@ def collect(folder: Path, output: Path, about: str) -> None:
         'and shading. Slice change of the truth stands in row "target".',
         "",
     ]
+    reading = Path(__file__).with_name("reading.md")
+    if output == reading.parent and reading.exists():
+        lines += [*reading.read_text().splitlines(), ""]
     for path in sorted(results.glob("*-T[12]")):
         if not path.name.startswith("lesions"):
             lines += _direction(path)
