@@ -212,10 +212,10 @@ def collect(folder: Path, output: Path, about: str) -> None:
         "",
     ]
     lines += [
-        "Provenance of every figure, unless its table says otherwise: **simulated contrast**, n = 1 head (Colin27, held",
+        "Provenance of every figure, unless its table says otherwise: **simulated contrast**, n = 1 head (Colin27, "
+        "held out), 2 mm; intervals (95 %) by bootstrap over slabs of 10 slices describe this head only.",
         "",
     ]
-    lines[-2] += " out), 2 mm; intervals (95 %) by bootstrap over slabs of 10 slices describe this head only."
     lines += [
         "Range 1 is the 0 to 99.5 percentile of the target scan inside the brain; truth is the target without noise "
         'and shading. Slice change of the truth stands in row "target".',
