@@ -128,12 +128,12 @@ def test_masked_intensity_by_hand() -> None:
 
 
 class Small(nn.Module):
-    """One convolution that passes the image on in two channels, then the mean of the first as logit of class 1."""
+    """One convolution that passes the image on in its first channel, whose mean is the logit of class 1."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer3 = nn.Conv2d(1, 2, 1, bias=False)
-        self.layer3.weight.data = torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1)
+        self.layer3.weight.data = torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.layer3(x + 1).mean((2, 3))

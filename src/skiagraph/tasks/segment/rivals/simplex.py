@@ -40,8 +40,7 @@ def simplex_noise(
         scale = 2.0**octave / wavelength
         y = rows[None, :, None] * scale + offsets[:, :1, None]
         x = columns[None, None, :] * scale + offsets[:, 1:, None]
-        y, x = torch.broadcast_tensors(y, x)
-        total += persistence**octave * _layer(y, x, tables)
+        total += persistence**octave * _layer(y.expand_as(total), x.expand_as(total), tables)
     flat = total.flatten(1)
     return ((flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True).clamp(min=1e-8)).reshape(total.shape)
 
