@@ -175,6 +175,7 @@ def _checks(results: Path) -> list[str]:
         columns = list(next(iter(record.values())))
         rows = [[label, *(_plain(values[column]) for column in columns)] for label, values in record.items()]
         lines += [f"## {title}", "", *_table(["", *columns], rows)]
+        lines += [f"![{name}]({name}.png)", ""] if (folder / f"{name}.npz").exists() else []
     return lines
 
 
@@ -223,7 +224,7 @@ def collect(folder: Path, output: Path, about: str) -> None:
     ]
     reading = Path(__file__).with_name("reading.md")
     if output == reading.parent and reading.exists():
-        lines += [*reading.read_text().splitlines(), ""]
+        lines += [*reading.read_text().rstrip().splitlines(), ""]
     for path in sorted(results.glob("*-T[12]")):
         if not path.name.startswith("lesions"):
             lines += _direction(path)
