@@ -53,19 +53,7 @@ def leave(
 ) -> Left:
     """Write everything, all of it or nothing."""
     name, modality = scan_name(settings.scan), prior.prior.record.channels[0].name.replace(" ", "-")
-    inside = scan.stack.mask
-    figures: dict[str, Any] = {
-        "slices": len(scan.stack),
-        "network_calls_per_slice": made.calls,
-        "seconds": round(seconds["all"], 1),
-        "seconds_in_the_network": round(seconds["network"], 1),
-        "peak_memory_gib": round(peak_memory_gib(torch.device("cpu")), 3),
-        "mean_consistency": round(float(result.consistency[inside].mean()), 4),
-        "mean_deviation": None if result.deviation is None else round(float(result.deviation[inside].mean()), 4),
-        "between_slices": {key: round(value, 5) for key, value in result.between_slices.items()},
-        "low_consistency_regions": [asdict(region) for region in result.regions[:_LISTED]],
-        "translatability": dict(check),
-    }
+    figures = _figures(scan, made, result, check, seconds)
     record = {
         **run_record(),
         "provenance": PROVENANCE,
@@ -86,8 +74,27 @@ def leave(
         write_text(staged / "run.json", json.dumps(record, indent=1))
         if picture is not None:
             write_whole(staged / "translatability.png", picture)
-        write_page(_page(name, modality, settings, scan, result, figures, warnings, record), staged / "report.html")
+        write_page(_page(f"{name} as {modality}", settings, scan, result, record), staged / "report.html")
     return Left(folder / image, figures)
+
+
+def _figures(
+    scan: Scan, made: Translation, result: Translated, check: Mapping[str, Any], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """What the run came to."""
+    inside = scan.stack.mask
+    return {
+        "slices": len(scan.stack),
+        "network_calls_per_slice": made.calls,
+        "seconds": round(seconds["all"], 1),
+        "seconds_in_the_network": round(seconds["network"], 1),
+        "peak_memory_gib": round(peak_memory_gib(torch.device("cpu")), 3),
+        "mean_consistency": round(float(result.consistency[inside].mean()), 4),
+        "mean_deviation": None if result.deviation is None else round(float(result.deviation[inside].mean()), 4),
+        "between_slices": {key: round(value, 5) for key, value in result.between_slices.items()},
+        "low_consistency_regions": [asdict(region) for region in result.regions[:_LISTED]],
+        "translatability": dict(check),
+    }
 
 
 def _unit(prior: TargetPrior) -> str:
@@ -123,46 +130,38 @@ def _write_volumes(folder: Path, result: Translated, name: str, modality: str, c
         write_nifti(folder / f"{name}_{label}.nii.gz", volume, description=told, codes=codes)
 
 
-def _page(
-    name: str,
-    modality: str,
-    settings: TranslateSettings,
-    scan: Scan,
-    result: Translated,
-    figures: Mapping[str, Any],
-    warnings: Sequence[str],
-    record: Mapping[str, Any],
-) -> Page:
-    between = figures["between_slices"]
-    regions = tuple(
-        (*(round(value, 1) for value in region.centre_mm), region.millilitres, region.consistency)
-        for region in result.regions[:_LISTED]
-    )
+def _page(title: str, settings: TranslateSettings, scan: Scan, result: Translated, record: Mapping[str, Any]) -> Page:
+    between, modality = record["between_slices"], record["modality"]
     cells = tuple((key, str(value)) for key, value in settings.model_dump(mode="json").items())
     return Page(
-        title=f"{name} as {modality}",
+        title=title,
         provenance=PROVENANCE,
         summary=f"A {modality} image computed from another scan by a prior that never saw its modality. It is no "
         "measurement: lesions may be missing or invented.",
         highlights=(
-            Highlight(f"{figures['mean_consistency']:.3f}", "mean consistency with the source (0 to 1)"),
+            Highlight(f"{record['mean_consistency']:.3f}", "mean consistency with the source (0 to 1)"),
             Highlight(f"{between['result']:.4f}", f"step between slices (source {between['source']:.4f})"),
-            Highlight(f"{figures['network_calls_per_slice']:g}", "network calls a slice"),
-            Highlight(f"{figures['seconds']:.0f} s", "in all"),
+            Highlight(f"{record['network_calls_per_slice']:g}", "network calls a slice"),
+            Highlight(f"{record['seconds']:.0f} s", "in all"),
         ),
-        warnings=tuple(warnings),
+        warnings=tuple(record["warnings"]),
         rows=_rows(scan, result),
-        tables=(
-            Table(
-                "Regions of low consistency",
-                ("right (mm)", "anterior (mm)", "superior (mm)", "ml", "consistency"),
-                regions,
-                (".1f", ".1f", ".1f", ".1f", ".3f"),
-                note="Pieces of at least 0.5 ml whose consistency is below half of the median.",
-            ),
-            Table("What was run", ("setting", "value"), cells, folded=True),
-        ),
+        tables=(_region_table(result), Table("What was run", ("setting", "value"), cells, folded=True)),
         footer=f"skiagraph {record['skiagraph']}, commit {record['commit'] or 'unknown'}",
+    )
+
+
+def _region_table(result: Translated) -> Table:
+    rows = tuple(
+        (*(round(value, 1) for value in region.centre_mm), region.millilitres, region.consistency)
+        for region in result.regions[:_LISTED]
+    )
+    return Table(
+        "Regions of low consistency",
+        ("right (mm)", "anterior (mm)", "superior (mm)", "ml", "consistency"),
+        rows,
+        (".1f", ".1f", ".1f", ".1f", ".3f"),
+        note="Pieces of at least 0.5 ml whose consistency is below half of the median.",
     )
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from skiagraph.data.regrid import reorient
+from skiagraph.tasks.translate.frame import frame_of
 from skiagraph.tasks.translate.prior import TargetPrior
 from skiagraph.tasks.translate.run import chosen_method
 from skiagraph.tasks.translate.run_settings import TranslateSettings
-from skiagraph.tasks.translate.scan import read_volume
+from skiagraph.tasks.translate.scan import foreground, read_volume
 
 __all__ = ["expectation"]
 
@@ -41,19 +42,19 @@ def expectation(settings: TranslateSettings) -> dict[str, Any]:
         torch.set_num_threads(settings.threads)
     prior = TargetPrior.load(settings.prior)
     method = chosen_method(settings, prior)
-    upright = reorient(read_volume(settings.scan))
-    above = upright.array > float(upright.array.min())
-    finds_brain = settings.source.mask == "brain" or (settings.source.mask == "auto" and float(above.mean()) >= 0.75)
-    spacing = prior.spacing_mm
-    if finds_brain:
-        slices = max(1, round(min(150.0, upright.array.shape[2] * upright.spacing_mm[2]) / spacing[0]))
-    else:
-        corners = np.argwhere(above)
-        slices = max(1, int((np.ptp(corners[:, 2]) + 1) * upright.spacing_mm[2] / spacing[0] + 12 / spacing[0]))
+    volume = read_volume(settings.scan)
+    above = float((volume.array > float(volume.array.min())).mean())
+    finds_brain = settings.source.mask == "brain" or (settings.source.mask == "auto" and above >= 0.75)
     rows, columns = prior.size
+    if finds_brain:
+        upright = reorient(volume)
+        slices = max(1, round(min(150.0, upright.array.shape[2] * upright.spacing_mm[2]) / prior.spacing_mm[0]))
+    else:
+        mask, _ = foreground(volume, settings.source.mask)
+        columns, rows, slices = frame_of(volume, mask, prior.spacing_mm, prior.size).grid.shape
     batch = min(settings.batch, slices)
-    one = _seconds_a_slice(prior, batch)
-    voxels = upright.array.size
+    one = _seconds_a_slice(prior, batch, (rows, columns))
+    voxels = volume.array.size
     network = one * method.calls * slices
     maps = _MAP_SECONDS * rows * columns * slices * 2
     seconds = network + maps + _VOXEL_SECONDS * voxels + (_SYNTHSTRIP[0] if finds_brain else 0)
@@ -68,11 +69,11 @@ def expectation(settings: TranslateSettings) -> dict[str, Any]:
     }
 
 
-def _seconds_a_slice(prior: TargetPrior, batch: int) -> float:
+def _seconds_a_slice(prior: TargetPrior, batch: int, size: tuple[int, int]) -> float:
     """One evaluation of the network for one slice, the best of a few on this machine just now."""
     network = prior.prior.network
     channels = int(getattr(network, "config").in_channels)  # noqa: B009 - networks of any kind
-    shape = prior.prior.record.size if prior.dimensions == 3 else [batch, channels, *prior.size]
+    shape = prior.prior.record.size if prior.dimensions == 3 else [batch, channels, *size]
     x = torch.zeros(1, channels, *shape) if prior.dimensions == 3 else torch.zeros(*shape)
     count = shape[0]
     found = []

@@ -236,16 +236,14 @@ class TargetPrior:
         weight: float = 1.0,
         refresh: int = 1,
         base: StackDenoiser | None = None,
-        measure_range: tuple[float, float] = (-1.0, 1.0),
     ) -> Denoiser:
-        """E[x0 | x_t, source] of stacks (N, 1, H, W) in the prior's range.
+        """E[x0 | x_t, source] of stacks (N, 1, H, W) in [-1, 1].
 
         Args:
             source: what steers it; None for the prior alone.
             weight: strength of the maps; 0 is the prior alone.
             refresh: evaluations that one state-dependent map serves.
             base: from `stack_denoiser`, to read its count of evaluations.
-            measure_range: of the states.
         """
         network = self.stack_denoiser() if base is None else base
         maps = ConditionMaps(self.condition)
@@ -262,14 +260,11 @@ class TargetPrior:
                     "use mode 'gradient', or a prior trained with maps"
                 )
             return network
-        unit = torch.zeros(1, 1, *self.size) if source is None else source.unit
-        low, high = measure_range
-        shown = StackMaps(unit, maps, low, high, refresh)
-        null = torch.zeros(1, maps.channels, *unit.shape[2:])
-        passes = 2 if self.condition.search == "x0-hat" else 1
         if source is None:
             return _Unsteered(network, maps.channels)
-        return MapStrength(network, shown, null, weight, passes)
+        null = torch.zeros(1, maps.channels, *source.images.shape[2:])
+        passes = 2 if self.condition.search == "x0-hat" else 1
+        return MapStrength(network, StackMaps(source.unit, maps, refresh=refresh), null, weight, passes)
 
     def energy_measure(self) -> SimilarityMap | None:
         """The similarity of its maps, where it can be differentiated."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from skiagraph.tasks.translate.prior_record import describe_target_prior
 from skiagraph.tasks.translate.pseudo import RandomShape
 from skiagraph.tasks.translate.settings import TranslatePriorSettings
 from skiagraph.tasks.translate.target_data import find_cases, read_heads, slabs_of, split_of
+from skiagraph.tasks.translate.translatability import TranslatabilityRange
 from skiagraph.tasks.translate.validation import held_out_errors, usual_range
 from skiagraph.training import TrainingSettings, train
 from skiagraph.training.ema import named_state
@@ -184,31 +185,35 @@ def train_translate_prior(settings: TranslatePriorSettings, on_progress: OnProgr
         made = TrainedTargetPrior(
             settings.output, trained.images, trained.seconds, len(items), len(split.heads_of("train"))
         )
-        if not first:
-            return made
-        on_progress("looking at the result", 0, 0)
-        averaged = _with(network, trained.averages["exponential"])
-        judged = read_heads(cases, split.validation, settings, on_progress)
-        errors = held_out_errors(averaged, objective, settings, judged) if judged else {}
-        record = describe_target_prior(settings, config, split, heads, made.images, loop.ema_half_life, errors)
-        written = Prior(averaged, record).save(settings.output)
-        usual = usual_range(settings, heads, judged) if judged else None
-        if usual is not None:
-            usual.save(settings.output)
-    made = TrainedTargetPrior(made.prior, made.images, made.seconds, made.items, made.heads, errors)
+        if first:
+            averaged = _with(network, trained.averages["exponential"])
+            judged = read_heads(cases, split.validation, settings, on_progress)
+            errors = held_out_errors(averaged, objective, settings, judged) if judged else {}
+            record = describe_target_prior(settings, config, split, heads, made.images, loop.ema_half_life, errors)
+            made = replace(made, errors=errors)
+            _leave(settings, Prior(averaged, record), made, usual_range(settings, heads, judged) if judged else None)
+    return made
+
+
+def _leave(
+    settings: TranslatePriorSettings, prior: Prior, made: TrainedTargetPrior, usual: TranslatabilityRange | None
+) -> None:
+    """Write prior, range of self maps, record and page."""
+    written = prior.save(settings.output)
+    if usual is not None:
+        usual.save(settings.output)
     leave_training(
         settings.output,
         settings,
         {**made.record(), "weights_sha256": written.weights_sha256, "seed": settings.seed},
         title=f"Training of {settings.name}",
-        summary=record.summary,
+        summary=prior.record.summary,
         highlights=(
             Highlight(str(made.images), "images seen"),
             Highlight(str(made.heads), "heads"),
-            *(Highlight(f"{value:.4f}", name.replace("_", " ")) for name, value in errors.items()),
+            *(Highlight(f"{value:.4f}", name.replace("_", " ")) for name, value in made.errors.items()),
         ),
     )
-    return made
 
 
 def _with(network: UNet, average: Mapping[str, Tensor]) -> UNet:
