@@ -17,10 +17,10 @@ from skiagraph.tasks.translate.scan import foreground, read_volume
 
 __all__ = ["expectation"]
 
-_BASE_GIB = 0.55
+_BASE_GIB = 0.35
 """The program with torch and scipy loaded, before any image."""
 
-_VOXEL_BYTES = 40
+_VOXEL_BYTES = 32
 """Arrays of the scan's size that are alive together: the scan, its mask, splines, results, in bytes a voxel."""
 
 _VOXEL_SECONDS = 3.2e-6
