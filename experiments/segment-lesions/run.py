@@ -105,7 +105,8 @@ def score(args: argparse.Namespace, kind: str, name: str, volumes: dict[str, lis
     with np.load(map_file(args, kind, name)) as content:
         maps = {key: content[key] for key in content.files}
     method: Method = METHODS[name]
-    needed = [one.name for group in volumes.values() for one in group]
+    groups = volumes if method.rule.threshold == "calibrated" else {key: volumes[key] for key in ("lesion", "normal")}
+    needed = [one.name for group in groups.values() for one in group]
     lacking = [key for key in needed if key not in maps]
     if lacking:
         raise DataError(f"{len(needed) - len(lacking)} of {len(needed)} volumes are mapped")
