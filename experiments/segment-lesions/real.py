@@ -104,7 +104,9 @@ def main() -> None:
     parser.add_argument("--archive", type=Path, help="pyradiomics-3.0.1.tar.gz, where it was fetched by hand")
     parser.add_argument("--maps", type=Path, default=Path("runs/segment/study/maps-2-6"), help="maps of run.py")
     parser.add_argument("--calibration", type=int, default=9)
-    parser.add_argument("--methods", nargs="+", default=["default", "reference", "intensity", "taught", "ceiling"])
+    parser.add_argument(
+        "--methods", nargs="+", default=["default", "reference", "intensity", "layer-cam", "classifier-free"]
+    )
     args = parser.parse_args()
     files, rows, tiles = fetched(args.archive), [], []
     normals = study_volumes(args.data, "validation", "normal", args.calibration, STRIDE)

@@ -102,7 +102,10 @@ def make_maps(args: argparse.Namespace, kind: str, name: str, volumes: dict[str,
 
 def score(args: argparse.Namespace, kind: str, name: str, volumes: dict[str, list[StudyVolume]]) -> list[dict]:
     """Masks of one method on one set and what they scored, a row a volume."""
-    with np.load(map_file(args, kind, name)) as content:
+    path = map_file(args, kind, name)
+    if not path.is_file():
+        raise DataError("not mapped")
+    with np.load(path) as content:
         maps = {key: content[key] for key in content.files}
     method: Method = METHODS[name]
     groups = volumes if method.rule.threshold == "calibrated" else {key: volumes[key] for key in ("lesion", "normal")}

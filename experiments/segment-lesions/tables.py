@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -182,10 +183,40 @@ def write_results(
                 + " in red.",
                 "",
             ]
+    if (folder / "real.json").is_file():
+        lines += _real(folder)
     words = Path(__file__).with_name("words.md")
     if words.is_file():
         lines.append(words.read_text(encoding="utf-8"))
     write_whole(folder / "RESULTS.md", ("\n".join(lines).rstrip() + "\n").encode())
+
+
+def _real(folder: Path) -> list[str]:
+    """The outside check, patient by patient."""
+    rows = json.loads((folder / "real.json").read_text(encoding="utf-8"))
+    lines = [
+        "## Outside check",
+        "",
+        "**measured**: two post-contrast heads with expert masks (pyradiomics), n = 2, no mean; the prior never saw a",
+        "measured lesion. `python experiments/segment-lesions/real.py`.",
+        "",
+        "| patient | method | Dice | AP | HD95 mm | lesion ml | marked ml |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['case']} | {METHODS[row['method']].title} | {row['dice']:.2f} | {row['ap']:.2f} | "
+            f"{row['hd95_mm']:.0f} | {row['truth_ml']:.1f} | {row['marked_ml']:.1f} |"
+        )
+    shown = list(dict.fromkeys(row["method"] for row in rows))
+    lines += [
+        "",
+        "![measured](real.png)",
+        "",
+        "measured; image, truth in green, then " + ", ".join(shown) + " in red.",
+        "",
+    ]
+    return lines
 
 
 def _picture(rows: Sequence[Row], kind: str, volumes: dict[str, list[StudyVolume]], masks: Path) -> np.ndarray | None:
