@@ -109,6 +109,21 @@ def test_presets_mean_what_they_say(tmp_path: Path) -> None:
     assert objective_of(settings(tmp_path, levels="ddim250")).coefficient == 0.25
 
 
+def test_the_levels_of_training_are_drawn_as_asked(tmp_path: Path) -> None:
+    count, table = 4000, linear_table()
+    network = Given(torch.zeros(count, 1, 1, 1), torch.zeros(count, 1, 1, 1))
+    batch = {"image": torch.zeros(count, 1, 1, 1), "label": torch.ones(count, dtype=torch.long)}
+    even = objective_of(settings(tmp_path, variational=1.0))(network, batch, Streams(range(count))).level
+    drawn = objective_of(settings(tmp_path, variational=1.0, log_rho=(-1.0, 1.3)))
+    level = drawn(network, batch, Streams(range(count))).level
+    log_rho = -level / 2  # within 3 standard errors; the finest level of the table cuts 1 % off
+    assert float(log_rho.mean()) == pytest.approx(-1.0, abs=0.08)
+    assert float(log_rho.std()) == pytest.approx(1.3, abs=0.06)
+    assert float((-even / 2).mean()) > 0.8
+    indices = table.time_of(level)
+    torch.testing.assert_close(indices, indices.round(), atol=1e-6, rtol=0)
+
+
 def test_labels_are_dropped_one_by_one_and_in_training_only() -> None:
     count = 4000
     network = Given(torch.zeros(count, 1, 1, 1), torch.zeros(count, 1, 1, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from skiagraph.data.labelled_split import ImageSplit
 from skiagraph.diffusion import DiscreteTable, NetworkDenoiser, linear_table
-from skiagraph.diffusion.objective import ObjectiveResult, P2Weight, UniformTimes, Weight, noise_weight
+from skiagraph.diffusion.objective import (
+    LogNormalTimes,
+    ObjectiveResult,
+    P2Weight,
+    UniformTimes,
+    Weight,
+    noise_weight,
+)
 from skiagraph.diffusion.variational import hybrid_loss
 from skiagraph.errors import InputError
 from skiagraph.networks.unet import UNet, UNetConfig
@@ -49,6 +56,7 @@ class ClassPriorObjective:
         coefficient: of the variational term; 0 for a network without variance.
         label_dropout: share of the images without label, in [0, 1).
         augment: changes the images.
+        times: draws the levels of a batch; taken to the nearest index.
     """
 
     schedule: DiscreteTable
@@ -56,6 +64,7 @@ class ClassPriorObjective:
     coefficient: float = 1.0
     label_dropout: float = 0.1
     augment: Augmentation | None = None
+    times: Callable[[DiscreteTable, Any], Tensor] = field(default_factory=UniformTimes)
 
     def denoiser(self, network: Any) -> NetworkDenoiser:
         """The network as denoiser on the levels of training."""
@@ -69,7 +78,7 @@ class ClassPriorObjective:
         x0 = batch["image"] if self.augment is None else self.augment(batch["image"], streams)
         dropped = streams.uniform().to(x0.device) < self.label_dropout
         label = torch.where(dropped, -1, batch["label"])
-        t = UniformTimes()(self.schedule, streams).to(x0.device)
+        t = self.times(self.schedule, streams).round().clamp(0, len(self.schedule) - 1).to(x0.device)
         loss = hybrid_loss(
             self.denoiser(network),
             x0,
@@ -148,7 +157,9 @@ def objective_of(settings: ClassPriorSettings) -> ClassPriorObjective:
     schedule = levels_of(settings.levels)
     weight: Weight = P2Weight(1.0, 0.5) if settings.weight == "p2" else noise_weight
     coefficient = settings.variational if settings.variational is not None else len(schedule) / 1000
-    return ClassPriorObjective(schedule, weight, coefficient, settings.label_dropout, augmentation(settings.augment))
+    times = UniformTimes() if settings.log_rho is None else LogNormalTimes(*settings.log_rho)
+    augment = augmentation(settings.augment)
+    return ClassPriorObjective(schedule, weight, coefficient, settings.label_dropout, augment, times)
 
 
 def expectation(settings: ClassPriorSettings) -> dict[str, Any]:

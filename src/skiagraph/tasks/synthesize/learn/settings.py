@@ -131,6 +131,10 @@ class ClassPriorSettings(LearnSettings):
         lt=1,
         description="Share of the training images shown without label; classifier-free guidance needs it.",
     )
+    log_rho: tuple[float, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description="Mean and deviation of log(sigma / alpha) of the levels drawn in training; default: all alike.",
+    )
     network: PriorUNetSettings = Field(PriorUNetSettings(), description="Shape of the network.")
 
     _levels = field_validator("levels", mode="before")(checked_steps)
