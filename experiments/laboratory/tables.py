@@ -186,10 +186,11 @@ def round_trips(laboratory: Laboratory) -> Table:
 
 
 def economy(laboratory: Laboratory) -> Table:
-    """What can be had for few calls of either network; the released setting costs 750."""
+    """What can be had for few calls of either network; as released 500 + 250 to harden, 750 + 250 for a pair."""
     rows = []
     settings: dict[str, tuple[Grid, float]] = {
         "quadratic n = 50, sigma^2 <= 0.8": (Quadratic(50), 0.8),
+        "**default, harden**: quadratic n = 36, sigma^2 <= 0.8": (Quadratic(36), 0.8),
         "quadratic n = 40, sigma^2 <= 0.8": (Quadratic(40), 0.8),
         "quadratic n = 40, sigma^2 <= 0.65": (Quadratic(40), 0.65),
         "quadratic n = 50, sigma^2 <= 0.5": (Quadratic(50), 0.5),
@@ -202,14 +203,37 @@ def economy(laboratory: Laboratory) -> Table:
             )
             hard, kept, density = figures(laboratory.judge(points))
             rows.append(Row(f"{name}, from {source}", (None,) * 4, (3 * levels, hard, kept, density)))
-    for top, text in ((1.0, ""), (0.5, ", guided below sigma^2 = 0.5")):
-        grid = Quadratic(50)
+    for n, top, text in ((36, 1.0, ""), (50, 1.0, ""), (50, 0.5, ", guided below sigma^2 = 0.5")):
+        grid, word = Quadratic(n), "**default, noise**: " if n == 36 else ""
         noise = linear_table()(grid(linear_table())[:-1])[1] ** 2
         calls = len(noise) + int((noise <= top).sum())
         found = laboratory.one_stage("log_odds_target", 2.0, grid, trust=1.5, interval=(0.0, top))
-        rows.append(Row(f"one stage, quadratic n = 50{text}", (None,) * 4, (calls, *figures(found))))
+        rows.append(Row(f"{word}one stage, quadratic n = {n}{text}", (None,) * 4, (calls, *figures(found))))
+    for n in (36, 50):
+        rows.append(
+            Row(
+                f"{'**default, two-stage**: ' if n == 36 else ''}pairs from noise, quadratic n = {n}, pushed "
+                "from their own state at sigma^2 <= 0.5",
+                (None,) * 4,
+                pairs(laboratory, Quadratic(n)),
+            )
+        )
     columns = ("network calls, both networks", *SHARES)
     return Table("Few calls: log_odds_target 2, R = 1.5", columns, (0, 0, 0, 0), tuple(rows))
+
+
+def pairs(laboratory: Laboratory, grid: Grid) -> tuple[float, float, float, float]:
+    """Calls and figures of walks from noise that are pushed from their own state at sigma^2 <= 0.5 on.
+
+    The unpushed twin walks all levels and the pushed one the last of them again; the measure is asked on those.
+    """
+    times = grid(linear_table())
+    first = int((linear_table()(times[:-1])[1] ** 2 > 0.5).sum())
+    state = laboratory.walk(Clip(laboratory.base), laboratory.draws.one_stage, times[: first + 1])
+    pushed = laboratory.guided("log_odds_target", 2.0, trust=1.5)
+    found = laboratory.judge(laboratory.walk(pushed, state, times[first:]))
+    levels = len(times) - 1
+    return (levels + 2 * (levels - first), *figures(found))
 
 
 def all_tables(laboratory: Laboratory) -> list[Table]:

@@ -8,7 +8,8 @@ goes on.
     --quick                the same steps at the smallest size, in a few minutes, into runs/organs-quick
     --set organs           classifiers of all 547 training crops, which the generator too has seen, in place of one in
                            five; fewer networks and seeds; into runs/organs
-    --set trunk-wall       the second set: ten parts of the wall of the same trunk, reduced, into runs/trunk-wall-study
+    --set trunk-wall-few   the second set: ten parts of the wall of the same trunk, one crop in five; its generator,
+                           guide and judge trained half as long, three seeds; into runs/trunk-wall-few
     --only downstream      some of the steps: data, train, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
     --claim                the classifiers of the claim alone, with all seeds; without it, every arm and control, with
@@ -104,8 +105,10 @@ def sizes() -> dict[str, Size]:
     """The sets by name: eleven organs, the same from few crops, and a second set at a reduced size."""
     few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
-    wall = replace(whole, folder=Path("runs/trunk-wall-study"), crops="trunk-wall", ratio=0.25)
-    return {"organs-few": few, "organs": whole, "trunk-wall": wall}
+    short = {name: ("--images", count) for name, count in (("prior", "50000"), ("guide", "30000"), ("judge", "20000"))}
+    wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", **short)
+    part = replace(few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, seeds=3, sweep=())
+    return {"organs-few": few, "organs": whole, "trunk-wall": wall, "trunk-wall-few": part}
 
 
 def trainings(size: Size) -> Iterator[Step]:

@@ -15,7 +15,7 @@ from skiagraph.tasks.synthesize.sweep import ScaleFigures, propose, sweep_with
 
 
 def figures(scale: float, lost: float) -> ScaleFigures:
-    return ScaleFigures(scale, 0.0, 0.0, 1 - lost, lost, 0.0, None, None, 0.0)
+    return ScaleFigures(scale, 0.0, 0.0, 1 - lost, lost, 0.0, None, None, 0.0, 0.0, 72, 18)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,7 @@ def test_scale_0_is_always_among_them(tmp_path: Path) -> None:
     assert [line.scale for line in result.figures] == [0.0, 1.0, 2.0]
     assert result.proposed == 2.0
     assert result.figures[2].hard >= result.figures[0].hard
+    assert [line.classifier_calls for line in result.figures] == [0, 12, 12]
+    assert {line.network_calls for line in result.figures} == {24}
+    for line in result.figures:
+        assert line.hard + line.kept - 1 - 1e-9 <= line.useful <= min(line.hard, line.kept)

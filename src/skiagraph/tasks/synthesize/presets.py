@@ -42,7 +42,9 @@ def filled(settings: Chosen) -> Chosen:
     Without a classifier, images from noise are not pushed. A uniform grid of the `default` preset with fewer than 250
     levels takes a trust region of 1, with 250 or more none. Pairs made of latents are noised to sigma^2 = 0.5, images
     that must be inverted to 0.8. With 36 levels (the method page: 49) no image takes more than 72 evaluations of both
-    networks together, where the released walk takes 750, for the same hard share and labels in the laboratory.
+    networks together, where the released walk takes 750 to harden one; in the laboratory (`experiments/laboratory`,
+    "Few calls") 100 / 100 / 99.8 % of real, unguided and confident points become hard in 69, all labels kept, where 49
+    levels take 90 for 100 / 100 / 99.5 %.
     """
     values = settings.model_dump()
     walk = _over({**_WALK[settings.preset], **_STEPS}, values["walk"])

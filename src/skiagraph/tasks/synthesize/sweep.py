@@ -22,7 +22,7 @@ from skiagraph.report import write_page
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, write_text
-from skiagraph.tasks.synthesize.drawn import Start
+from skiagraph.tasks.synthesize.drawn import Drawn, Start
 from skiagraph.tasks.synthesize.kit import Kit, load_kit
 from skiagraph.tasks.synthesize.make import Shown, batch_size
 from skiagraph.tasks.synthesize.plan import Item, Plan
@@ -51,6 +51,9 @@ class ScaleFigures:
         nearest: median distance to the nearest real image; None without.
         features: median distance of features to the nearest real image of the class; None without.
         limited: share of pushes that the trust region shortened.
+        useful: share of images that are hard and show their label at once.
+        network_calls: evaluations of the prior's network for each image, its first stage or inversion among them.
+        classifier_calls: evaluations of the guiding classifier, with gradient, for each image.
     """
 
     scale: float
@@ -62,6 +65,9 @@ class ScaleFigures:
     nearest: float | None
     features: float | None
     limited: float
+    useful: float
+    network_calls: int
+    classifier_calls: int
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,10 @@ class SweepResult:
         from rich.table import Table
         from rich.text import Text
 
-        grid = Table("scale", "hard", "entropy", "label kept", "labels lost", "moved", "nearest real")
+        grid = Table("scale", "hard", "entropy", "label kept", "labels lost", "hard and kept", "moved", "nearest real")
         for line in self.figures:
             near = "-" if line.nearest is None else f"{line.nearest:.3f}"
-            shares = (f"{100 * value:.0f} %" for value in (line.kept, line.lost))
+            shares = (f"{100 * value:.0f} %" for value in (line.kept, line.lost, line.useful))
             grid.add_row(
                 *(
                     f"{line.scale:g}",
@@ -167,9 +173,9 @@ def sweep_with(
     lines: list[ScaleFigures] = []
     starts = _lead(Recipe(kit, _at(settings, 0.0)), items, sources, batch_size(kit, settings.batch))
     for number, scale in enumerate(scales):
-        images, limited = _push(Recipe(kit, _at(settings, scale)), items, starts)
-        shown[scale] = Shown.of(images, truncates(settings))
-        lines.append(_figures(kit, scale, shown[scale], shown[0.0], items, distances, limited))
+        drawn = [Recipe(kit, _at(settings, scale)).push(items[part], start) for part, start in starts]
+        shown[scale] = Shown.of(torch.cat([each.images for each in drawn]), truncates(settings))
+        lines.append(_figures(kit, scale, shown[scale], shown[0.0], items, distances, drawn))
         on_progress("scales", number + 1, len(scales))
     by = "judge" if kit.judge is not None else "guide"
     told = [*Recipe(kit, _at(settings, max(scales))).risks()]
@@ -215,11 +221,6 @@ def _lead(recipe: Recipe, items: Sequence[Item], sources: Tensor | None, batch: 
     return [(part, recipe.lead(items[part], None if sources is None else sources[part])) for part in parts]
 
 
-def _push(recipe: Recipe, items: Sequence[Item], starts: Sequence[tuple[slice, Start]]) -> tuple[Tensor, float]:
-    drawn = [recipe.push(items[part], start) for part, start in starts]
-    return torch.cat([each.images for each in drawn]), float(torch.cat([each.limited for each in drawn]).mean())
-
-
 def _figures(
     kit: Kit,
     scale: float,
@@ -227,7 +228,7 @@ def _figures(
     base: Shown,
     items: Sequence[Item],
     distances: RealImages | None,
-    limited: float,
+    drawn: Sequence[Drawn],
 ) -> ScaleFigures:
     labels = torch.tensor([item.label for item in items])
     judges = [kit.judge] if kit.judge is not None else list(kit.guides)
@@ -246,5 +247,8 @@ def _figures(
         float(np.median(moved)),
         None if near is None else float(np.median(near)),
         None if features is None else float(np.median(features)),
-        limited,
+        float(torch.cat([each.limited for each in drawn]).mean()),
+        float(((guided.entropy > HARD) & after).mean()),
+        drawn[0].network_calls,
+        drawn[0].classifier_calls,
     )

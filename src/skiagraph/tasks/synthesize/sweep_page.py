@@ -44,9 +44,12 @@ def sweep_page(
         "nearest real",
         "features",
         "limited",
+        "hard and kept",
+        "network calls",
+        "classifier calls",
     )
     cells = tuple(tuple(vars(line).values()) for line in lines)
-    formats = ("g", ".3f", ".3f", ".3f", ".3f", ".4f", ".4f", ".3f", ".3f")
+    formats = ("g", ".3f", ".3f", ".3f", ".3f", ".4f", ".4f", ".3f", ".3f", ".3f", "d", "d")
     note = (
         f"Labels by the {result.by}. Lost: of the images that show their label at scale 0. Moved, nearest real: median "
         "root mean square, black to white being 1."
