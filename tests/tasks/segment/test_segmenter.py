@@ -49,12 +49,12 @@ def test_ignored_pixels_do_not_count_and_a_sure_network_has_no_loss() -> None:
 
 
 def record(**more: object) -> SegmenterRecord:
-    values = {"name": "a", "supervision": "masks", "size": (16, 16), "spacing_mm": 3.0, "channels": (4, 8)}
+    values = {"name": "a", "supervision": "masks", "size": (16, 16), "spacing_mm": 3.0, "channels": (4, 8, 8)}
     return SegmenterRecord(**{**values, "classes": ("normal", "lesion"), "rounds": 1, **more})  # type: ignore[arg-type]
 
 
 def test_a_segmenter_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    made = Segmenter(build_segmenter((4, 8)), record())
+    made = Segmenter(build_segmenter((4, 8, 8)), record())
     made.save(tmp_path)
     again = Segmenter.load(tmp_path)
     x = torch.rand(2, 1, 16, 16)
@@ -67,6 +67,31 @@ def test_a_segmenter_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         Segmenter.load(tmp_path)
     with pytest.raises(DataError, match="segmenter"):
         Segmenter.load(tmp_path / "nowhere")
+
+
+def test_a_network_can_be_sure_of_images_with_and_without_lesion() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = 0.05 * torch.randn(6, 1, 32, 32, generator=generator) - 0.5
+    labels = torch.zeros(6, 32, 32)
+    for number, corner in enumerate((4, 12, 20)):
+        labels[number, corner : corner + 7, 6:15] = 1
+        images[number, 0] += 0.6 * labels[number]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = build_segmenter((8, 16, 16))
+    optimiser = torch.optim.AdamW(network.parameters(), lr=0.01)
+    for _ in range(60):
+        optimiser.zero_grad()
+        banded_loss(network(images)[:, 0], labels, torch.ones_like(labels)).mean().backward()
+        optimiser.step()
+    with torch.no_grad():
+        chance = network(images)[:, 0].sigmoid()
+    # six images by heart; a network whose logits are normalised image by image cannot do it
+    assert float(chance[labels == 1].quantile(0.05)) > 0.9
+    assert float(chance[labels == 0].quantile(0.95)) < 0.1
+    assert float(chance[3:].max()) < 0.5
+    marked = (chance > 0.5).float()
+    assert float(2 * (marked * labels).sum() / (marked + labels).sum()) > 0.95
 
 
 def test_self_training_keeps_what_the_network_is_sure_of() -> None:
@@ -110,7 +135,7 @@ def test_masks_teach_a_network_to_find_squares(tmp_path: Path) -> None:
         batch_size=16,
         learning_rate=0.01,
         warmup=0,
-        widths=[4, 8],
+        widths=[4, 8, 8],
         threads=1,
     )
     assert expectation(settings)["network_evaluations"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,22 +47,27 @@ class SegmenterRecord:
 
 
 def build_segmenter(channels: tuple[int, ...], dimensions: int = 2) -> nn.Module:
-    """MONAI's U-Net with one input and one output channel, two residual units a level.
+    """MONAI's DynUNet (the network of nnU-Net) with one input and one output channel, all levels at stride 2.
+
+    Its last layer is a plain 1 x 1 convolution. (MONAI's `UNet` normalises the single output channel of each image, so
+    that the spread of the logits is the same with and without a lesion: such a network can be sure of nothing.)
 
     Args:
         channels: of the levels, each half as fine as the one before.
         dimensions: 2 or 3.
     """
-    from monai.networks.nets import UNet
+    from monai.networks.nets import DynUNet
 
-    network: nn.Module = UNet(
+    strides = [1, *[2] * (len(channels) - 1)]
+    network: nn.Module = DynUNet(
         spatial_dims=dimensions,
         in_channels=1,
         out_channels=1,
-        channels=channels,
-        strides=(2,) * (len(channels) - 1),
-        num_res_units=2,
-        norm="INSTANCE",
+        kernel_size=[3] * len(channels),
+        strides=strides,
+        upsample_kernel_size=strides[1:],
+        filters=list(channels),
+        norm_name=("GROUP", {"num_groups": math.gcd(8, *channels), "affine": True}),
     )
     return network
 
@@ -91,8 +97,9 @@ class Segmenter:
         from safetensors.torch import save
 
         from skiagraph.data.files import write_whole
+        from skiagraph.training.ema import named_state
 
-        content = save({name: value.contiguous() for name, value in self.network.state_dict().items()})
+        content = save({name: value.contiguous() for name, value in named_state(self.network).items()})
         write_whole(folder / _WEIGHTS, content)
         values = {**asdict(self.record), "weights_sha256": hashlib.sha256(content).hexdigest()}
         write_whole(folder / _RECORD, (json.dumps(values, indent=1, default=str) + "\n").encode())
@@ -101,6 +108,8 @@ class Segmenter:
     def load(cls, folder: Path) -> Segmenter:
         """Read a folder that `save` wrote; weights that are not the record's are refused."""
         from safetensors.torch import load
+
+        from skiagraph.training.ema import named_state
 
         try:
             values = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
@@ -115,5 +124,8 @@ class Segmenter:
         if hashlib.sha256(content).hexdigest() != record.weights_sha256:
             raise DataError(f"{folder / _WEIGHTS}: its SHA-256 is not the one in {_RECORD}; train or copy it again")
         network = build_segmenter(record.channels)
-        network.load_state_dict(load(content))
+        found, wanted = load(content), named_state(network)
+        if found.keys() != wanted.keys():
+            raise DataError(f"{folder}: its weights are not those of the network in {_RECORD}; train it again")
+        network.load_state_dict(found, strict=False)  # the network names its layers twice; one name is kept
         return cls(network.eval().requires_grad_(False), record)

@@ -46,7 +46,7 @@ class SegmenterSettings(LearnSettings):
     low: float = Field(0.95, gt=0, lt=1, description="Quantile of the normals' maps below which there is no lesion.")
     high: float = Field(0.999, gt=0, lt=1, description="Quantile above which there is one.")
     most: int = Field(200, ge=2, description="Images of each class that maps are made of.")
-    widths: list[int] = Field([16, 32, 64, 96], min_length=2, description="Channels of the U-Net's levels.")
+    widths: list[int] = Field([16, 32, 64, 96], min_length=3, description="Channels of the U-Net's levels.")
     rounds: int = Field(2, ge=1, description="Rounds; each after the first learns from its own confident pixels.")
     confident: float = Field(0.8, gt=0.5, lt=1, description="Probability from which a prediction counts as confident.")
 
