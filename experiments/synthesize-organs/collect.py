@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from screen import described
 
 from skiagraph.data.labelled import read_labelled
 from skiagraph.tasks.provenance import run_record
@@ -49,15 +50,31 @@ def share_unsure(rows: Sequence[dict[str, str]], column: str) -> str:
 
 
 def swept(root: Path) -> list[str]:
-    """What the push does at several scales, by walk."""
+    """What the push does at several scales, by walk, and what an image costs."""
     rows = []
     for place in sorted(root.glob("sweep-*")):
-        name = place.name.removeprefix("sweep-")
-        for line in read(place / "run.json").get("scales", []):
-            figures = [f"{line[key]:.3f}" for key in ("hard", "entropy", "kept", "lost", "moved", "nearest")]
-            rows.append((name, f"{line['scale']:g}", *figures))
-    heads = ("walk", "scale", "unsure by the guide", "entropy", "label kept", "lost", "moved", "nearest real")
-    return ["## Scales", "", "Labels by the judge.", "", *table(heads, rows)] if rows else []
+        name, found = place.name.removeprefix("sweep-"), read(place / "run.json")
+        words = read(place / "command.json").get("words", [])
+        images = words[words.index("--images") + 1] if "--images" in words else "–"
+        for line in found.get("scales", []):
+            figures = [f"{line[key]:.3f}" for key in ("hard", "entropy", "kept", "lost", "useful", "moved", "nearest")]
+            calls = f"{line['network_calls']} + {line['classifier_calls']}"
+            rows.append((name, images, f"{line['scale']:g}", calls, *figures))
+    heads = ("walk", "images a class", "scale", "calls", "unsure by the guide", "entropy", "label kept", "lost")
+    heads = (*heads, "unsure and kept", "moved", "nearest real")
+    said = "Labels by the judge; unsure: entropy above 0.3 nats by the guide. Calls: prior + guide, an image."
+    return ["## Scales and presets", "", said, "", *table(heads, rows)] if rows else []
+
+
+def screened(folder: Path) -> list[str]:
+    """The ideas that were tried on the validation crops, and the head of their table."""
+    tables = folder / "downstream" / "tables.md"
+    if not tables.exists():
+        return []
+    said = "Ideas how uncertain crops could be used better, scored by `screen.py` on the 105 validation crops, never on the"
+    said += "\ntest crops; the named arms beside them. No figure here can be set beside one of the test crops."
+    head = tables.read_text().split("### Recall")[0]
+    return ["## Tried on the validation crops", "", said, "", *described(), "", head]
 
 
 def synthesised(root: Path, names: Sequence[str]) -> list[str]:
@@ -192,10 +209,11 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
         lines += [f"{counts.get('real')} training crops, {counts.get('test')} test crops.", ""]
         lines += [f"- {warning}" for warning in list(results.values())[-1]["warnings"]]
     for name, found in results.items():
-        runs, main = ("five seeds" if name == "claim" else "two seeds"), found["main"]
+        main = found["main"]
         title = "The claim" if name == "claim" else "All arms and controls"
-        done = f"{len(main['runs'])} of {main['wanted_runs']} runs of ten networks and {runs}."
+        done = f"{len(main['runs'])} of {main['wanted_runs']} runs (network and seed)."
         lines += ["", f"## {title}", "", done, "", (root / "downstream" / f"{name}-tables.md").read_text(), ""]
+    lines += screened(root / "screen")
     lines += [*synthesised(lender, names), *swept(lender), *audited(lender, names), *trained(lender)]
     if names:
         draw(lender, names, target / f"sets{suffix}.png")

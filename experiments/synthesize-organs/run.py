@@ -9,11 +9,11 @@ goes on.
     --set organs           classifiers of all 547 training crops, which the generator too has seen, in place of one in
                            five; fewer networks and seeds; into runs/organs
     --set trunk-wall-few   the second set: ten parts of the wall of the same trunk, one crop in five; its generator,
-                           guide and judge trained half as long, three seeds; into runs/trunk-wall-few
-    --only downstream      some of the steps: data, train, synthesize, audit, downstream, collect
+                           guide and judge trained half as long, one synthetic crop a real one, two seeds;
+                           into runs/trunk-wall-few
+    --only downstream      some of the steps: data, train, sweep, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
-    --claim                the classifiers of the claim alone, with all seeds; without it, every arm and control, with
-                           two seeds of the ten networks
+    --claim                the classifiers of the claim alone; without it, every arm and control
     --shard 0 2            share the classifiers' trainings of one folder between processes
 
 Crops of 28 x 28 pixels of one patient's CT, split by slab of 11 mm, neighbouring slices left out. Generator, guide and
@@ -33,7 +33,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +45,12 @@ from skiagraph.cli import main as program
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path("experiments/synthesize-organs")
 PRESETS = Path("src/skiagraph/presets/synthesize")
-KINDS = ("data", "train", "synthesize", "audit", "downstream", "collect")
+KINDS = ("data", "train", "sweep", "synthesize", "audit", "downstream", "collect")
+SWEEPS = {  # name: preset, images of each class, scales
+    "pairs": ("default", 6, ("0", "1", "2", "5", "10", "20")),
+    "default": ("default", 2, ("0", "2", "5", "10", "20")),
+    "reference": ("reference", 2, ("0", "5", "20", "50", "100")),
+}
 NETWORKS = ("lenet", "alexnet", "vgg-11", "resnet-10", "resnet-18", "densenet", "efficientnet-b0", "senet")
 NETWORKS = (*NETWORKS, "se-resnet", "vit")
 ARMS: dict[str, tuple[str, ...]] = {
@@ -56,6 +61,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "uncertainty-strong": ("--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
     "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
 }
+ADDED = ("mined-cfg-owner",)  # chosen by screen.py on the validation crops
 GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
 
 
@@ -80,6 +86,7 @@ class Size:
     ratio: float = 0.5
     sweep: tuple[float, ...] = (0.5,)
     resamples: int = 2000
+    sweeps: tuple[str, ...] = tuple(SWEEPS)
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,16 @@ def quick() -> Size:
     small = ("--images", "64", "--warmup", "0", "--batch-size", "8")
     walk = ("--walk.levels", "6", "--flip-budget", "1", "--filter.no-reject")
     plain = Size(Path("runs/organs-quick"), every=5, per_class=4, levels=walk, prior=small, guide=small, judge=small)
-    return replace(plain, networks=("lenet", "alexnet"), seeds=2, steps=5, ratio=0.2, sweep=(0.1,), resamples=100)
+    return replace(
+        plain,
+        networks=("lenet", "alexnet"),
+        seeds=2,
+        steps=5,
+        ratio=0.2,
+        sweep=(0.1,),
+        resamples=100,
+        sweeps=("default",),
+    )
 
 
 def sizes() -> dict[str, Size]:
@@ -106,8 +122,10 @@ def sizes() -> dict[str, Size]:
     few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
     short = {name: ("--images", count) for name, count in (("prior", "50000"), ("guide", "30000"), ("judge", "20000"))}
-    wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", **short)
-    part = replace(few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, seeds=3, sweep=())
+    wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=12, sweeps=(), **short)
+    part = replace(
+        few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, ratio=1.0, seeds=2, sweep=()
+    )
     return {"organs-few": few, "organs": whole, "trunk-wall": wall, "trunk-wall-few": part}
 
 
@@ -123,6 +141,18 @@ def trainings(size: Size) -> Iterator[Step]:
         words = ["train", variant, "--config", str(config), "--data", str(size.folder / "crops")]
         words += ["--split", str(size.folder / "split.json"), "--name", f"{title}-{name}", "--output", str(folder)]
         yield Step("train", folder, (*words, *own), record)
+
+
+def sweeps(size: Size) -> Iterator[Step]:
+    """Scales of pairs; and both presets on the same few images, with what an image costs."""
+    for name in size.sweeps:
+        preset, images, scales = SWEEPS[name]
+        words = ["synthesize", "sweep", "--prior", str(size.folder / "prior"), "--judge", str(size.folder / "judge")]
+        words += ["--classifier", str(size.folder / "noisy-classifier"), "--mode", "two-stage", "--preset", preset]
+        words += ["--real", str(size.folder / "crops"), "--real-data.split", str(size.folder / "split.json")]
+        words += ["--images", str(images), "--scales", *scales, "--flip-budget", "0.05", "--threads", "1"]
+        folder = size.folder / f"sweep-{name}"
+        yield Step("sweep", folder, (*words, "--output", str(folder)))
 
 
 def syntheses(size: Size) -> Iterator[Step]:
@@ -152,30 +182,35 @@ def source(size: Size) -> Path:
     return size.lender or size.folder
 
 
-def reachable(size: Size, ready: Sequence[str]) -> float:
+def offered(size: Size, claim: bool) -> dict[str, Path]:
+    """The synthetic sets that are there: those of the claim or all, and what screen.py chose."""
+    names = ("unguided", "classifier", "cfg", "uncertainty") if claim else tuple(ARMS)
+    places = {name: source(size) / "synthetic" / name for name in names}
+    found = {name: place for name, place in places.items() if (place / "command.json").exists()}
+    added = {name: size.folder / "screen" / "sets" / name for name in ADDED}
+    return {**found, **{name: place for name, place in added.items() if place.exists()}}
+
+
+def reachable(size: Size, ready: Mapping[str, Path]) -> float:
     """The ratio asked for, or the largest that every synthetic set has images for: a judge may have left fewer."""
     real = len(json.loads((size.folder / "split.json").read_text())["train"])
-    kept = [len(list((source(size) / "synthetic" / name / "images").rglob("*.png"))) for name in ready]
+    kept = [len(list((place / "images").rglob("*.png"))) for place in ready.values()]
     return min([size.ratio, *(int(100 * count / real) / 100 for count in kept)])
 
 
 def downstream(size: Size, minutes: float | None, shard: Sequence[int] | None, claim: bool) -> Step:
     """The classifiers; arms whose set is not there yet are left out, and join when it is."""
-    folder = size.folder / "downstream"
-    claimed = ("unguided", "classifier", "cfg", "uncertainty")
-    seeds = size.seeds if claim else min(2, size.seeds)
+    folder, ready = size.folder / "downstream", offered(size, claim)
     words = ["evaluate", "downstream", "--real", str(size.folder / "crops")]
-    ready = [
-        name for name in (claimed if claim else ARMS) if (source(size) / "synthetic" / name / "command.json").exists()
-    ]
     words += ["--split", str(size.folder / "split.json"), "--rule", "log_odds_target"]
     words += ["--ratio", str(reachable(size, ready))]
-    words += ["--synthetic", *(word for name in ready for word in (name, str(source(size) / "synthetic" / name)))]
+    words += ["--synthetic", *(word for name, place in ready.items() for word in (name, str(place)))]
     words = words if ready else words[:-1]
-    words += ["--networks", *size.networks, "--seeds", str(seeds), "--training.steps", str(size.steps)]
+    words += ["--networks", *size.networks, "--seeds", str(size.seeds), "--training.steps", str(size.steps)]
     words += ["--training.batch", str(size.batch)]
-    if len(ready) == len(ARMS) and size.sweep:
+    if set(ARMS) <= set(ready) and size.sweep:
         words += ["--sweep.ratios", *map(str, size.sweep), "--sweep.networks", *size.networks[:2]]
+        words += ["--sweep.arms", *ARMS]
     words += ["--controls"] if claim else []
     words += ["--draw", "patients-by-class", "--resamples", str(size.resamples)]
     words += ["--minutes", str(minutes)] if minutes is not None else []
@@ -216,6 +251,7 @@ def main() -> None:
     parser.add_argument("--set", choices=tuple(sizes()), default="organs-few")
     parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--arms", nargs="*", choices=tuple(ARMS), default=list(ARMS), help="sets to draw and audit")
+    parser.add_argument("--sweeps", nargs="*", choices=tuple(SWEEPS), default=list(SWEEPS))
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--shard", type=int, nargs=2)
     parser.add_argument("--folder", type=Path, help="of the runs; default runs/SET")
@@ -232,8 +268,9 @@ def main() -> None:
     if "data" in chosen.only:
         for each in {drawn.folder: drawn, size.folder: size}.values():
             prepare(each)
-    for step in (*trainings(drawn), *syntheses(drawn), *audits(drawn)):
-        if step.kind in chosen.only and (step.kind == "train" or step.folder.name in chosen.arms):
+    wanted = {*chosen.arms, *(f"sweep-{name}" for name in chosen.sweeps)}
+    for step in (*trainings(drawn), *sweeps(drawn), *syntheses(drawn), *audits(drawn)):
+        if step.kind in chosen.only and (step.kind == "train" or step.folder.name in wanted):
             perform(step)
     if "downstream" in chosen.only:
         step = downstream(size, chosen.minutes, chosen.shard, chosen.claim)

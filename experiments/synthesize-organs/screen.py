@@ -4,7 +4,7 @@
 
 needs the networks and sets of `run.py`, and takes about forty minutes on one free core; what is there is skipped.
 
-    --only score collect       some of the steps: crops, learner, draw, choose, score, collect
+    --only score               some of the steps: crops, learner, draw, choose, score; `run.py` collects
     --ideas mined learner      some of the ideas
     --minutes 10               start no classifier's training after so long; what is there is scored
 
@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWNER, FEW = Path("runs/organs"), Path("runs/organs-few")
 HERE, LEARNER, CROPS = FEW / "screen", FEW / "learner", FEW / "screen" / "crops"
 PRESETS = Path("src/skiagraph/presets/synthesize")
-KINDS = ("crops", "learner", "draw", "choose", "score", "collect")
+KINDS = ("crops", "learner", "draw", "choose", "score")
 NETWORKS = ("lenet", "resnet-10", "densenet", "vit")
 GIVEN = ("unguided", "classifier", "cfg", "uncertainty", "uncertainty-strong", "hardened")
 PER_CLASS, SURE = 25, 0.8
@@ -63,6 +63,7 @@ class Chosen:
 
 IDEAS: dict[str, Drawn | Chosen] = {
     "pool": Drawn(("--guide.measure", "none", "--seed", "1"), None, 100),
+    "pool-cfg": Drawn(("--guide.measure", "none", "--cfg", "1", "--seed", "2"), None, 60),
     "mild": Drawn((*TARGET, "--guide.target", "2")),
     "mild-cfg": Drawn((*TARGET, "--guide.target", "2", "--cfg", "1")),
     "learner": Drawn(TARGET, LEARNER),
@@ -80,8 +81,29 @@ IDEAS: dict[str, Drawn | Chosen] = {
     "mined": Chosen(("pool",), LEARNER, SURE),
     "mined-owner": Chosen(("pool",), OWNER / "noisy-classifier", SURE),
     "half-mined": Chosen(("mined", "unguided")),
+    "mined-cfg": Chosen(("pool-cfg",), LEARNER, SURE),
+    "mined-cfg-owner": Chosen(("pool-cfg",), OWNER / "noisy-classifier", SURE),
+    "cfg-again": Chosen(("pool-cfg",)),
 }
-POOLS = ("pool",)
+POOLS = ("pool", "pool-cfg")
+SAID = {
+    "pool": "unguided, 100 of each class; to choose from",
+    "pool-cfg": "classifier-free scale 1, 60 of each class; to choose from",
+    "mild": "pushed to log-odds 2 (p = 0.88) in place of 0.5 (p = 0.62)",
+    "mild-cfg": "the same, with classifier-free scale 1",
+    "learner": "pushed by the learner's opinion in place of the owner's",
+    "learner-cfg": "the same, with classifier-free scale 1",
+    "edited": "the 111 crops, noised to sigma^2 = 0.5 and drawn again, unpushed",
+    "edited-hard": "the same, pushed (scale 5)",
+    "half": "half unguided, half `uncertainty`",
+    "sure": "of `uncertainty` those to which the judge gives their label with p > 0.8, 22 of each class",
+    "mined": "of `pool` the 25 of each class that the learner is least sure of, the judge p > 0.8",
+    "mined-owner": "of `pool` the 25 of each class that the owner's guide is least sure of, the judge p > 0.8",
+    "half-mined": "half `mined`, half unguided",
+    "mined-cfg": "as `mined`, of `pool-cfg`",
+    "mined-cfg-owner": "as `mined-owner`, of `pool-cfg`",
+    "cfg-again": "the first 25 of each class of `pool-cfg`: what another draw changes",
+}
 
 
 def place(name: str) -> Path:
@@ -207,6 +229,11 @@ def score(names: Sequence[str], minutes: float | None) -> None:
     words += ["--training.steps", "300", "--training.batch", "32", "--draw", "patients-by-class"]
     words += ["--minutes", str(minutes)] if minutes is not None else []
     run([*words, "--threads", "1", "--output", str(HERE / "downstream")])
+
+
+def described() -> list[str]:
+    """A line for each idea that was tried, for the results."""
+    return [f"- `{name}`: {SAID[name]}" for name in IDEAS if (place(name) / "manifest.csv").exists()]
 
 
 def main() -> None:
