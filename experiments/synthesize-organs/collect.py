@@ -71,8 +71,8 @@ def screened(folder: Path) -> list[str]:
     tables = folder / "downstream" / "tables.md"
     if not tables.exists():
         return []
-    said = "Ideas how uncertain crops could be used better, scored by `screen.py` on the 105 validation crops, never on the"
-    said += "\ntest crops; the named arms beside them. No figure here can be set beside one of the test crops."
+    said = "Ideas how uncertain crops could be used better, scored by `screen.py` on the 105 validation crops, never"
+    said += "\non the test crops; the named arms beside them. No figure here can be set beside one of the test crops."
     head = tables.read_text().split("### Recall")[0]
     return ["## Tried on the validation crops", "", said, "", *described(), "", head]
 

@@ -225,7 +225,7 @@ def score(names: Sequence[str], minutes: float | None) -> None:
     """Train and score classifiers with every set, on the validation crops."""
     words = ["evaluate", "downstream", "--real", str(CROPS), "--ratio", "2", "--synthetic"]
     words += [word for name in ready((*GIVEN, *names)) for word in (name, str(place(name)))]
-    words += ["--against", "unguided", "--controls", "--networks", *NETWORKS, "--seeds", "3"]
+    words += ["--against", "unguided", "--controls", "--networks", *NETWORKS, "--seeds", "2"]
     words += ["--training.steps", "300", "--training.batch", "32", "--draw", "patients-by-class"]
     words += ["--minutes", str(minutes)] if minutes is not None else []
     run([*words, "--threads", "1", "--output", str(HERE / "downstream")])
