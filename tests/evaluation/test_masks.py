@@ -14,6 +14,7 @@ from skiagraph.evaluation.masks import (
     hd95_contour,
     hd95_filled,
     lesion_recall,
+    resized_mask,
     score_volume,
     surface_dice,
 )
@@ -128,3 +129,12 @@ def test_bad_input_is_refused() -> None:
         hd95_contour(FIRST, SECOND, (1.0, 0.0))
     with pytest.raises(ValueError, match="policy"):
         hd95_contour(FIRST, SECOND, (1.0, 1.0), policy="best")  # type: ignore[arg-type]
+
+
+def test_a_mask_keeps_its_area_on_another_grid_unless_as_released() -> None:
+    square = box((240, 240), (10, 39), (60, 89))
+    assert resized_mask(square, (224, 224), released=True).sum() == 870
+    assert abs(int(resized_mask(square, (224, 224)).sum()) - 784) <= 2 * 28
+    assert np.array_equal(resized_mask(square, (240, 240)), square)
+    with pytest.raises(TypeError, match="boolean"):
+        resized_mask(square.astype(int), (224, 224))

@@ -25,6 +25,7 @@ __all__ = [
     "hd95_contour",
     "hd95_filled",
     "lesion_recall",
+    "resized_mask",
     "score_volume",
     "surface_dice",
 ]
@@ -279,3 +280,17 @@ def score_volume(
         marked_ml=float(found.sum()) * voxel_ml,
         empty=empties[bool(found.any()), present],
     )
+
+
+def resized_mask(mask: ArrayLike, size: tuple[int, int], released: bool = False) -> BoolArray:
+    """A mask (H, W) on another grid: the nearest pixel, or as released, antialiased bilinear and > 0, which dilates.
+
+    Of a 30 x 30 square at 240 pixels the released rule makes 29 x 30 at 224 or thereabouts, in place of 28 x 28.
+    """
+    from torch import from_numpy
+    from torch.nn.functional import interpolate
+
+    values = from_numpy(_masks(mask, mask)[0].astype(np.float32))[None, None]
+    how: dict[str, Any] = {"mode": "bilinear", "antialias": True} if released else {"mode": "nearest-exact"}
+    result: BoolArray = interpolate(values, size, **how)[0, 0].numpy() > 0
+    return result

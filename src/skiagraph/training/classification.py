@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from skiagraph.diffusion.objective import ObjectiveResult, UniformTimes
+from skiagraph.diffusion.objective import LogNormalTimes, ObjectiveResult, UniformTimes
 from skiagraph.diffusion.schedule import DiscreteTable, perturb
 from skiagraph.diffusion.streams import Streams
 from skiagraph.training.classifier_record import TimeConvention
@@ -46,7 +46,7 @@ def told_time(schedule: DiscreteTable, t: Tensor, times: TimeConvention) -> Tens
 
 @dataclass(frozen=True)
 class NoisyClassification:
-    """Cross-entropy of labels given x_t, t uniform over the levels of a table.
+    """Cross-entropy of labels given x_t, t uniform over the levels of a table, or as `draw` says.
 
     Differs from the released code in that the time told in training is the one told in sampling: "original" both times,
     unless the spaced index is asked for, which the classifier's folder then says.
@@ -55,16 +55,18 @@ class NoisyClassification:
         schedule: table of the levels, whole or respaced.
         times: "original" index or "spaced_index".
         augment: changes the clean images, before the noise.
+        draw: of the levels; taken to the nearest position in the table.
     """
 
     schedule: DiscreteTable
     times: TimeConvention = "original"
     augment: Augment | None = None
+    draw: UniformTimes | LogNormalTimes = field(default_factory=UniformTimes)
 
     def __call__(self, network: Any, batch: Mapping[str, Tensor], streams: Any) -> ObjectiveResult:
         """Loss of each image of {"image": (B, C, H, W), "label": (B,)}; draws the augmentation, a time, then noise."""
         x0 = batch["image"] if self.augment is None else self.augment(batch["image"], streams)
-        t = UniformTimes()(self.schedule, streams).to(x0.device)
+        t = self.draw(self.schedule, streams).round().clamp(0, len(self.schedule) - 1).to(x0.device)
         state = perturb(self.schedule, x0, t, streams.normal_like(x0))
         logits = network(state, told_time(self.schedule, t, self.times).to(x0.device))
         return _result(logits, batch["label"], self.schedule.log_snr(t))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from skiagraph.tasks.segment.maps import check_maps, difference_map
 from skiagraph.tasks.segment.references import require_expected
 from skiagraph.tasks.segment.run import segment_with
 from skiagraph.tasks.segment.settings import DifferenceSettings
+from skiagraph.tasks.segment.signs import signs_of_cases
 from skiagraph.tasks.segment.windows import map_of_slices, window_places
 
 SIZE = 16
@@ -113,6 +115,31 @@ def test_a_calibration_serves_later_runs_of_the_same_maps_only(folders: Path) ->
         segment_with(oracle(), settings(folders, **{**changes, "mask": rules, "output": folders / "third"}))
 
 
+def test_the_sign_is_learned_from_cases_without_their_masks(folders: Path) -> None:
+    found = segment_with(
+        oracle(),
+        settings(folders, map=QUICK.model_copy(update={"sign": "learned"}), positives=folders / "cases"),
+    )
+    assert found.facts["sign"] in ([1.0], [-1.0])  # this oracle's map knows nothing of the image
+    cases = [SimpleNamespace(name=name) for name in ("dark1", "dark2", "well1", "well2")]
+    asked = []
+
+    def mapped(case: Any, how: DifferenceSettings) -> CaseMap:
+        asked.append((how.chosen_sign, how.channel_signs))
+        values = np.random.default_rng(len(asked)).normal(size=(2, 8, 8))
+        values[0, :2, :2] -= 9 * (case.name.startswith("dark") and how.channel_signs == [0.0, 1.0])
+        return CaseMap(case.name, values, np.ones((2, 8, 8), dtype=bool), (4.0, 3.0, 3.0))
+
+    learned = QUICK.model_copy(update={"sign": "learned"})
+    assert signs_of_cases(learned, 2, cases[:2], cases[2:], mapped).channel_signs[1] == -1.0  # type: ignore[arg-type,index]
+    assert asked[:2] == [("signed", [1.0, 0.0]), ("signed", [0.0, 1.0])]
+    assert signs_of_cases(QUICK, 2, [], [], mapped) is QUICK
+    with pytest.raises(DataError, match="positives: found no case"):
+        signs_of_cases(learned, 2, [], cases[2:], mapped)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="settled by `segment`"):
+        _ = learned.chosen_sign
+
+
 def test_too_few_normals_a_case_among_them_and_an_empty_case_are_refused(folders: Path) -> None:
     rules = MaskSettings(delta=0.1)
     with pytest.raises(DataError, match=r"found 3; a rate of delta = 0\.1 needs at least 9"):
@@ -130,6 +157,7 @@ def test_too_few_normals_a_case_among_them_and_an_empty_case_are_refused(folders
         ({"normals": None}, "need cases without a lesion"),
         ({"calibration": Path("c.json")}, "give one of them"),
         ({"classifier": Path("c")}, "classifier belongs to"),
+        ({"positives": Path("c")}, "needs positives and normals"),
         ({"gate_classifier": Path("c")}, "gate_classifier belongs to"),
     ],
 )

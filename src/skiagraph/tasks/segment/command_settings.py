@@ -82,6 +82,7 @@ class SegmentSettings(Settings):
         None, description="Cases without a lesion that the prior was not trained on, to calibrate threshold and gate."
     )
     calibration: Path | None = Field(None, description="calibration.json of an earlier run, in place of normals.")
+    positives: Path | None = Field(None, description="Cases with a lesion, for map.sign 'learned'; masks are not read.")
     map: DifferenceSettings = Field(DifferenceSettings(), description="How the map is made.")
     mask: MaskSettings = Field(MaskSettings(), description="How the map becomes a mask.")
     classifier: Path | None = Field(None, description="Noisy classifier for map.classifier_scale above 0.")
@@ -112,6 +113,9 @@ class SegmentSettings(Settings):
             )
         if (self.mask.gate == "classifier") != (self.gate_classifier is not None):
             problems.append("gate_classifier belongs to mask.gate 'classifier': give both or neither")
+        learned = self.map.sign == "learned"
+        if learned != (self.positives is not None) or (learned and self.normals is None):
+            problems.append("map.sign 'learned' needs positives and normals; positives has no effect without it")
         if (self.map.classifier_scale > 0) != (self.classifier is not None):
             problems.append("classifier belongs to map.classifier_scale above 0: give both or neither")
         if problems:

@@ -32,6 +32,7 @@ from skiagraph.tasks.segment.decide import (
 from skiagraph.tasks.segment.labelled_prior import LabelledPrior
 from skiagraph.tasks.segment.look import Looked, intensity_map, look, made_with
 from skiagraph.tasks.segment.references import require_expected
+from skiagraph.tasks.segment.signs import with_learned_signs
 from skiagraph.training.classifier import Classifier
 
 __all__ = ["SegmentResult", "Shown", "expectation", "segment", "segment_with"]
@@ -132,6 +133,7 @@ def segment_with(
 
     normals = [] if settings.normals is None else read_cases(settings.normals, window=window)
     _apart(cases, normals)
+    settings = with_learned_signs(prior, settings, normals, window)
     sign = settings.map.chosen_sign
     seen = [looked(case, "normal case") for case in normals]
     calibration, baseline = _calibrations(seen, settings, prior)
@@ -214,7 +216,7 @@ def _facts(prior: LabelledPrior, settings: SegmentSettings, calibration: Calibra
         "seeds": one.seeds,
         "seed": settings.seed,
         "tau": tau[one.engine],
-        "sign": one.chosen_sign if one.channel_signs is None else one.channel_signs,
+        "sign": one.sign if one.sign == "learned" else one.channel_signs or one.chosen_sign,
         "classifier_scale": one.classifier_scale,
         "threshold_rule": rules.threshold,
         "area": rules.area,

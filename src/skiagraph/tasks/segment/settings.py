@@ -37,10 +37,11 @@ class DifferenceSettings(Settings):
         "inverse",
         description="Weights of the levels: alike, as in differences of states, 1 / rho, 1 / rho^2, or a list.",
     )
-    sign: Literal["signed", "negative", "absolute", "evidence"] | None = Field(
+    sign: Literal["signed", "negative", "absolute", "evidence", "learned"] | None = Field(
         None,
         description="evidence: where `present` explains the image itself better, bright or dark; signed: lesions are "
-        "bright; negative: dark; absolute: either. Default: evidence; reference: signed.",
+        "bright; negative: dark; absolute: either; learned: bright or dark for each channel, from cases with and "
+        "without a lesion (`segment`: positives, normals). Default: evidence; reference: signed.",
     )
     channel_signs: list[float] | None = Field(None, description="signed: a factor for every channel, such as [1, -1].")
     flips: Literal["none", "horizontal", "vertical", "both"] = Field(
@@ -58,6 +59,8 @@ class DifferenceSettings(Settings):
     @property
     def chosen_sign(self) -> Literal["signed", "negative", "absolute", "evidence"]:
         """`sign`, or what it is by default: "signed" where walks or factors of channels are asked for."""
+        if self.sign == "learned":
+            raise ValueError("sign 'learned' is settled by `segment`, from positives and normals; give another sign")
         if self.sign is not None:
             return self.sign
         return "signed" if self.engine == "reference" or self.channel_signs is not None else "evidence"
@@ -75,11 +78,13 @@ class DifferenceSettings(Settings):
         if self.engine == "reference":
             given = self._changed("levels", "weights", "channel_signs", "flips")
             problems += [f"{name} has no effect on engine 'reference'; leave it out" for name in given]
-            if self.chosen_sign not in ("signed", "absolute"):
+            if self.sign not in (None, "signed", "absolute"):
                 problems.append(f"sign: found {self.sign!r}; engine 'reference' knows signed and absolute")
         else:
             given = self._changed("level", "steps", "clamp", "first_call")
             problems += [f"{name} has an effect on engine 'reference' only; leave it out" for name in given]
+        if self.sign == "learned" and self.channel_signs is not None:
+            problems.append("channel_signs has no effect with sign 'learned'; leave it out")
         if problems:
             raise ValueError("; ".join(problems))
         return self

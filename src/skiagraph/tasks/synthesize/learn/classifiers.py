@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from skiagraph.data.labelled_split import ImageSplit
+from skiagraph.diffusion.objective import LogNormalTimes, UniformTimes
 from skiagraph.diffusion.schedule import DiscreteTable
 from skiagraph.report import Curve, Highlight, Line, Table
 from skiagraph.report.page import Cell
@@ -151,7 +152,8 @@ def expectation(settings: AnySettings) -> dict[str, Any]:
 def train_noisy_classifier(settings: NoisyClassifierSettings, on_progress: OnProgress = silent) -> TrainedClassifier:
     """Train, or continue the run in `output`; keep the best weights, fit the temperature, write the folder."""
     schedule = levels_of(settings.levels)
-    objective = NoisyClassification(schedule, settings.times, augmentation(settings.augment))
+    draw = UniformTimes() if settings.log_rho is None else LogNormalTimes(*settings.log_rho)
+    objective = NoisyClassification(schedule, settings.times, augmentation(settings.augment), draw)
     return _train(settings, objective, on_progress, schedule=schedule, times=settings.times, bins=settings.bins)
 
 

@@ -21,6 +21,9 @@ __all__ = [
     "PriorUNetSettings",
 ]
 
+LogRho = tuple[float, Annotated[float, Field(gt=0)]] | None
+LOG_RHO = "Mean and deviation of log(sigma / alpha) of the levels drawn in training; default: all alike."
+
 
 class AugmentSettings(Settings):
     """Random changes of the training images; all off, because side, size and orientation may be part of the label."""
@@ -131,10 +134,7 @@ class ClassPriorSettings(LearnSettings):
         lt=1,
         description="Share of the training images shown without label; classifier-free guidance needs it.",
     )
-    log_rho: tuple[float, Annotated[float, Field(gt=0)]] | None = Field(
-        None,
-        description="Mean and deviation of log(sigma / alpha) of the levels drawn in training; default: all alike.",
-    )
+    log_rho: LogRho = Field(None, description=LOG_RHO)
     network: PriorUNetSettings = Field(PriorUNetSettings(), description="Shape of the network.")
 
     _levels = field_validator("levels", mode="before")(checked_steps)
@@ -191,6 +191,7 @@ class NoisyClassifierSettings(_ValidatedSettings):
         "original",
         description="What the network is told as time; the spaced index repeats the released training, and is stored.",
     )
+    log_rho: LogRho = Field(None, description=LOG_RHO)
     bins: int = Field(10, ge=1, description="Bins of noise levels in which it is validated.")
 
     _levels = field_validator("levels", mode="before")(checked_steps)
