@@ -122,6 +122,8 @@ def test_the_levels_of_training_are_drawn_as_asked(tmp_path: Path) -> None:
     assert float((-even / 2).mean()) > 0.8
     indices = table.time_of(level)
     torch.testing.assert_close(indices, indices.round(), atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="positive deviation"):
+        settings(tmp_path, log_rho=(0.0, 0.0))
 
 
 def test_labels_are_dropped_one_by_one_and_in_training_only() -> None:

@@ -21,8 +21,15 @@ __all__ = [
     "PriorUNetSettings",
 ]
 
-LogRho = tuple[float, Annotated[float, Field(gt=0)]] | None
+LogRho = tuple[float, float] | None
 LOG_RHO = "Mean and deviation of log(sigma / alpha) of the levels drawn in training; default: all alike."
+
+
+def checked_log_rho(value: LogRho) -> LogRho:
+    """Refuse a deviation that is not positive."""
+    if value is not None and not value[1] > 0:
+        raise ValueError(f"found {value}; allowed a mean and a positive deviation, such as -1.0 1.3")
+    return value
 
 
 class AugmentSettings(Settings):
@@ -138,6 +145,7 @@ class ClassPriorSettings(LearnSettings):
     network: PriorUNetSettings = Field(PriorUNetSettings(), description="Shape of the network.")
 
     _levels = field_validator("levels", mode="before")(checked_steps)
+    _log_rho = field_validator("log_rho")(checked_log_rho)
 
 
 class EncoderSettings(Settings):
@@ -195,6 +203,7 @@ class NoisyClassifierSettings(_ValidatedSettings):
     bins: int = Field(10, ge=1, description="Bins of noise levels in which it is validated.")
 
     _levels = field_validator("levels", mode="before")(checked_steps)
+    _log_rho = field_validator("log_rho")(checked_log_rho)
 
     @model_validator(mode="after")
     def _encoder_only(self) -> NoisyClassifierSettings:
