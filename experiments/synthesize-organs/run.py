@@ -37,6 +37,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import screen
 from collect import collect
 from few import thin
 
@@ -49,7 +50,7 @@ KINDS = ("data", "train", "sweep", "synthesize", "audit", "downstream", "collect
 SWEEPS = {  # name: preset, images of each class, scales
     "pairs": ("default", 6, ("0", "1", "2", "5", "10", "20")),
     "default": ("default", 2, ("0", "2", "5", "10", "20")),
-    "reference": ("reference", 2, ("0", "5", "20", "50", "100")),
+    "reference": ("reference", 2, ("0", "5", "30")),
 }
 NETWORKS = ("lenet", "alexnet", "vgg-11", "resnet-10", "resnet-18", "densenet", "efficientnet-b0", "senet")
 NETWORKS = (*NETWORKS, "se-resnet", "vit")
@@ -169,9 +170,11 @@ def syntheses(size: Size) -> Iterator[Step]:
 
 def audits(size: Size) -> Iterator[Step]:
     """Every set against the crops that its prior learned from, beside the test crops."""
-    for name in ARMS:
+    places = {name: size.folder / "synthetic" / name for name in ARMS}
+    places.update({name: screen.place(name) for name in ADDED if size.folder == screen.OWNER})
+    for name, place in places.items():
         folder, crops = size.folder / "audit" / name, str(size.folder / "crops")
-        words = ["audit", "--synthetic", str(size.folder / "synthetic" / name), "--training", crops]
+        words = ["audit", "--synthetic", str(place), "--training", crops]
         words += ["--held-out", crops, "--split", str(size.folder / "split.json"), "--threads", "1"]
         words += ["--output", str(folder)]
         yield Step("audit", folder, tuple(words), may_fail=True)
@@ -187,7 +190,7 @@ def offered(size: Size, claim: bool) -> dict[str, Path]:
     names = ("unguided", "classifier", "cfg", "uncertainty") if claim else tuple(ARMS)
     places = {name: source(size) / "synthetic" / name for name in names}
     found = {name: place for name, place in places.items() if (place / "command.json").exists()}
-    added = {name: size.folder / "screen" / "sets" / name for name in ADDED}
+    added = {name: screen.place(name) for name in ADDED if size.folder == screen.FEW}
     return {**found, **{name: place for name, place in added.items() if place.exists()}}
 
 
@@ -250,7 +253,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--set", choices=tuple(sizes()), default="organs-few")
     parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--arms", nargs="*", choices=tuple(ARMS), default=list(ARMS), help="sets to draw and audit")
+    parser.add_argument("--arms", nargs="*", choices=(*ARMS, *ADDED), default=[*ARMS, *ADDED], help="to draw, audit")
     parser.add_argument("--sweeps", nargs="*", choices=tuple(SWEEPS), default=list(SWEEPS))
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--shard", type=int, nargs=2)
