@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 import torch
@@ -238,6 +239,7 @@ def test_the_configuration_survives_plain_data() -> None:
         ({"head_channels": 5}, "head_channels is 5; it must divide the 16 channels"),
         ({"classes": -1}, "classes is -1"),
         ({"patch": 0}, "patch is 0"),
+        ({"fine": -1}, "fine is -1"),
         ({"patch": 2, "dimensions": 3}, "1 unless dimensions is 2"),
         ({"residual_blocks": True}, "residual_blocks is True"),
     ],
@@ -259,8 +261,23 @@ def test_patches_enter_as_channels_and_leave_as_pixels(size: tuple[int, int]) ->
         assert torch.equal(network(x, torch.tensor(3.0)), functional.pixel_shuffle(expected, 2))
 
 
-def test_no_parameter_goes_without_a_gradient() -> None:
-    network: nn.Module = filled_unet(replace(TINY, classes=2, embedding_inputs=2)).train()
+@pytest.mark.parametrize("size", [(8, 8), (7, 5)])
+def test_convolutions_on_pixels_follow_the_patches_and_see_the_input(size: tuple[int, int]) -> None:
+    config = replace(TINY, patch=2, fine=4)
+    network, x, t = filled_unet(config), noise(2, 1, *size), torch.tensor(3.0)
+    assert not UNet(config)(x, t).any()
+    assert network(x, t).shape == x.shape
+    if size == (8, 8):
+        inner = filled_unet(config.on_patches())
+        inner.load_state_dict({name: value for name, value in network.state_dict().items() if name[:5] != "fine."})
+        coarse = functional.pixel_shuffle(inner(functional.pixel_unshuffle(x, 2), t), 2)
+        assert coarse.shape == (2, 4, 8, 8)
+        assert torch.equal(network(x, t), network.fine(torch.cat([coarse, x], 1)))
+
+
+@pytest.mark.parametrize("change", [{}, {"patch": 2, "fine": 4}], ids=str)
+def test_no_parameter_goes_without_a_gradient(change: dict[str, Any]) -> None:
+    network: nn.Module = filled_unet(replace(TINY, classes=2, embedding_inputs=2, **change)).train()
     out = network(noise(2, 1, 8, 8), torch.tensor([1.0, 2.0]), torch.tensor([0, 1]), noise(2, 2))
     out.square().sum().backward()
     silent = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.abs().any()]

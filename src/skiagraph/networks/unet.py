@@ -29,6 +29,8 @@ class UNetConfig(EncoderConfig):
 
     Args:
         classes: rows of the class table (a null row counts as one), or 0 for a network without labels.
+        fine: width of three convolutions on single pixels that follow the patches and see the input again, or 0: what
+            is smaller than a patch need not pass through the patches' channels.
         unlabelled: for a network with classes: whether a call without label, or with label -1 for some samples, is
             allowed. No class embedding is added then; only a network trained with label dropout knows what to do.
         embedding_inputs: length of a vector condition that a small perceptron turns into an embedding, or 0.
@@ -39,11 +41,12 @@ class UNetConfig(EncoderConfig):
     classes: int = 0
     embedding_inputs: int = 0
     patch: int = 1
+    fine: int = 0
     unlabelled: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("classes", "embedding_inputs"):
+        for name in ("classes", "embedding_inputs", "fine"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} is {value!r}; give a whole number of at least 0")
@@ -56,8 +59,8 @@ class UNetConfig(EncoderConfig):
 
     def on_patches(self) -> UNetConfig:
         """Return the configuration of the network between the cutting into patches and the putting together."""
-        many = self.patch**2
-        return replace(self, in_channels=many * self.in_channels, out_channels=many * self.out_channels, patch=1)
+        many, wanted = self.patch**2, self.fine or self.out_channels
+        return replace(self, in_channels=many * self.in_channels, out_channels=many * wanted, patch=1, fine=0)
 
 
 class UNet(nn.Module):
@@ -65,7 +68,7 @@ class UNet(nn.Module):
 
     State-dict keys, shapes and outputs are those of guided-diffusion (Dhariwal and Nichol 2021, appendix I) and, for
     `residual_resampling=False`, of improved-diffusion (Nichol and Dhariwal 2021); the vector condition adds keys
-    `vector_embed.*`. A fresh network gives exactly 0.
+    `vector_embed.*`, the convolutions on pixels `fine.*`. A fresh network gives exactly 0.
 
     Differs from the released code in that any size is accepted (the border is repeated up to a multiple of the total
     downsampling and cropped again), normalisation groups need not divide the widths, 3-D networks also resample the
@@ -96,6 +99,8 @@ class UNet(nn.Module):
             nn.SiLU(),
             zeroed(convolution(config.dimensions, width, inner.out_channels, 3, padding=1)),
         )
+        if config.fine:
+            self.fine = _on_pixels(config)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, embedding: Tensor | None = None) -> Tensor:
         """Evaluate the network.
@@ -114,6 +119,7 @@ class UNet(nn.Module):
         check_image(x, self.config)
         patch = self.config.patch
         hidden, crop = pad_to_multiple(x, tuple(patch * step for step in self.config.total_stride))
+        padded = hidden
         hidden = functional.pixel_unshuffle(hidden, patch) if patch > 1 else hidden
         condition = self.time_embed.embed(time, x.shape[0]) + self._condition(x.shape[0], label, embedding)
         kept: list[Tensor] = []
@@ -124,7 +130,8 @@ class UNet(nn.Module):
         for block in self.output_blocks:
             hidden = block(torch.cat([hidden, kept.pop()], dim=1), condition)
         result: Tensor = self.out(hidden)
-        return (functional.pixel_shuffle(result, patch) if patch > 1 else result)[crop]
+        result = functional.pixel_shuffle(result, patch) if patch > 1 else result
+        return (self.fine(torch.cat([result, padded], dim=1)) if self.config.fine else result)[crop]
 
     def class_embedding(self, label: Tensor) -> Tensor:
         """Return the class table's rows (B, 4 channels) for labels (B,), to be mixed and passed as `embedding`."""
@@ -181,6 +188,18 @@ def _way_up(config: UNetConfig, given: list[int]) -> nn.ModuleList:
                 members.append(_larger(config, width))
             blocks.append(EmbeddedSequential(*members))
     return nn.ModuleList(blocks)
+
+
+def _on_pixels(config: UNetConfig) -> nn.Sequential:
+    """Three convolutions of the network's result and its input, [result, input] in, the last of them zero."""
+    width, axes = config.fine, config.dimensions
+    return nn.Sequential(
+        convolution(axes, width + config.in_channels, 2 * width, 3, padding=1),
+        nn.SiLU(),
+        convolution(axes, 2 * width, width, 3, padding=1),
+        nn.SiLU(),
+        zeroed(convolution(axes, width, config.out_channels, 3, padding=1)),
+    )
 
 
 def _larger(config: UNetConfig, width: int) -> nn.Module:

@@ -32,7 +32,7 @@ def noise(slices: int = 5) -> torch.Tensor:
     "settings",
     [
         {"kind": "mind-ssc"},
-        {"kind": "mind-ssc", "windows": 3, "show_source": True},
+        {"kind": "mind-ssc", "windows": 3, "show_source": "values"},
         {"kind": "lmi"},
         {"kind": "lmi", "windows": 3},
         {"kind": "lmi-reference", "pseudo_source": "same", "flag": False, "dropout": 0},
@@ -133,7 +133,7 @@ def test_a_folder_gives_the_same_prior(heads: Path, tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"condition": {"kind": "mind-ssc", "search": "state"}}, "search has no effect on mind-ssc"),
-        ({"condition": {"pseudo_source": "same", "show_source": True}}, "shows the network its answer"),
+        ({"condition": {"pseudo_source": "same", "show_source": "values"}}, "shows the network its answer"),
         ({"condition": {"flag": False}}, "set flag"),
         ({"condition": {"kind": "lmi-reference", "windows": 3}}, "windows of 2 axes"),
         ({"size": [4, 16, 16]}, "needs windows of 3 axes"),

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from skiagraph.similarity import Descriptor, LocalInformation, SimilarityMap, similarity
 from skiagraph.tasks.translate.guidance import condition_maps
+from skiagraph.tasks.translate.ranked import RANKED_CHANNELS, ranked
 from skiagraph.tasks.translate.settings import ConditionSettings
 
 __all__ = ["ConditionMaps"]
 
+_SHOWN = {"hidden": 0, "values": 1, "ranked": RANKED_CHANNELS}
 _REACH = {"mind-ssc": 2, "mind": 2, "lmi": 2, "edges": 5}
 
 
@@ -57,14 +59,15 @@ class ConditionMaps:
         if measure is None:
             return 0
         maps = measure.channels(self.settings.windows) * (2 if self.dynamic else 1)
-        return maps + int(self.settings.show_source) + int(self.settings.flag)
+        return maps + _SHOWN[self.settings.show_source] + int(self.settings.flag)
 
-    def of_images(self, source: Tensor, searched: Tensor | None = None) -> Tensor:
+    def of_images(self, source: Tensor, searched: Tensor | None = None, together: bool = False) -> Tensor:
         """(B, C, *S) with flag 1, of images (B, 1, *S) in [0, 1] with as many axes as the windows have.
 
         Args:
             source: stands for the known image.
             searched: what it is compared with, for dynamic maps.
+            together: the images are slices of one scan, whose contrast has one direction.
         """
         measure = self.measure
         if measure is None:
@@ -75,8 +78,10 @@ class ConditionMaps:
             parts = [condition_maps(measure, source, searched)]
         else:
             parts = [cast(Descriptor, measure).describe(source)]
-        if self.settings.show_source:
+        if self.settings.show_source == "values":
             parts.append(source)
+        elif self.settings.show_source == "ranked":
+            parts.append(ranked(source, together))
         if self.settings.flag:
             parts.append(torch.ones_like(source))
         return torch.cat(parts, 1)
@@ -92,6 +97,6 @@ class ConditionMaps:
     def of_stack(self, source: Tensor, searched: Tensor | None = None) -> Tensor:
         """(N, C, H, W) of a stack of neighbouring slices (N, 1, H, W) in [0, 1]."""
         if self.settings.windows == 2:
-            return self.of_images(source, searched)
+            return self.of_images(source, searched, together=True)
         seen = None if searched is None else searched.transpose(0, 1)[None]
         return self.of_images(source.transpose(0, 1)[None], seen)[0].transpose(0, 1)

@@ -13,11 +13,11 @@ from skiagraph.training.prior import Prior
 
 __all__ = ["start_from"]
 
-_ENTRY = "input_blocks.0.0.weight"
+_ENTRIES = ("input_blocks.0.0.weight", "fine.0.weight")
 
 
 def start_from(network: UNet, folder: Path) -> None:
-    """Copy the weights of a prior; of the first layer those of the state, other channels of it start from zero.
+    """Copy the weights of a prior; of layers that see the input those of the state, other channels start from zero.
 
     Args:
         network: is changed; all but its number of input channels must be the prior's.
@@ -28,7 +28,7 @@ def start_from(network: UNet, folder: Path) -> None:
     differ = sorted(
         name
         for name in known.keys() | wanted.keys()
-        if name not in known or name not in wanted or (name != _ENTRY and known[name].shape != wanted[name].shape)
+        if name not in known or name not in wanted or (name not in _ENTRIES and known[name].shape != wanted[name].shape)
     )
     if differ:
         raise InputError(
@@ -37,9 +37,9 @@ def start_from(network: UNet, folder: Path) -> None:
         )
     with torch.no_grad():
         for name, value in wanted.items():
-            if name != _ENTRY or known[name].shape == value.shape:
+            if name not in _ENTRIES or known[name].shape == value.shape:
                 value.copy_(known[name])
                 continue
-            state = network.config.patch**2
+            state = network.config.patch**2 if name == _ENTRIES[0] else network.config.fine + 1
             value.zero_()
             value[:, :state].copy_(known[name][:, :state])

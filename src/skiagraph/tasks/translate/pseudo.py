@@ -15,33 +15,39 @@ from skiagraph.tasks.translate.settings import ShapeSettings
 __all__ = ["RandomShape", "remapped"]
 
 _KNOTS = 4
-_NOISE, _SHADING, _UNCHANGED = 0.04, 0.15, 0.15
+_NOISE, _SHADING, _UNCHANGED, _ORDERED = 0.04, 0.15, 0.15, 0.4
+_DARKEST = 0.01  # of the foreground, which background, 0, is told from
 
 
 def remapped(images: Tensor, streams: Any) -> Tensor:
     """Images as another modality might show them: f(u) (1 + shading) + noise, f piecewise linear with random values.
 
-    f maps the foreground's [0, 1] onto [0, 1], is drawn anew for every image, and need not rise; 15 % of the images
-    keep their intensities. Zero (background) stays zero. Nothing is known of any real second modality.
+    f maps the foreground's [0, 1] onto [0, 1] and is drawn anew for every image: it rises or falls for 40 % of them,
+    goes up and down for 45 %, and 15 % keep their intensities. Zero (background) stays zero. Nothing is known of any
+    real second modality.
 
     Args:
         images: (B, D, *S) in [0, 1], background 0; one f for all of a sample.
         streams: one a sample; draws as many numbers whatever they are.
     """
     inside = images > 0.01
-    draws = streams.uniform(_KNOTS + 8).to(images)
+    draws = streams.uniform(_KNOTS + 9).to(images)
     knots = draws[:, :_KNOTS]
+    ordered = draws[:, _KNOTS + 7]
+    rising = knots.sort(1).values
+    one_way = torch.where((ordered < _ORDERED / 2)[:, None], rising, rising.flip(1))
+    knots = torch.where((ordered < _ORDERED)[:, None], one_way, knots)
     position = (images.clamp(0, 1) * (_KNOTS - 1)).clamp(max=_KNOTS - 1 - 1e-4)
     index = position.floor().long()
     table = knots.reshape(len(images), _KNOTS)
     flat = index.flatten(1)
     low, high = table.gather(1, flat), table.gather(1, flat + 1)
     mapped = (low + (high - low) * (position - index).flatten(1)).reshape(images.shape)
-    keep = _column(draws[:, _KNOTS] < _UNCHANGED, images)
+    keep = _column(ordered > 1 - _UNCHANGED, images)
     mapped = torch.where(keep, images, _stretched(mapped, inside))
     shading = _shading(images, draws[:, _KNOTS + 1 : _KNOTS + 7])
     noise = streams.normal_like(images) * _column(_NOISE * draws[:, -1], images)
-    return torch.where(inside, (mapped * (1 + shading) + noise).clamp(0, 1), 0.0)
+    return torch.where(inside, (mapped * (1 + shading) + noise).clamp(_DARKEST, 1), 0.0)
 
 
 def _column(values: Tensor, like: Tensor) -> Tensor:

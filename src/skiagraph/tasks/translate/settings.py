@@ -12,8 +12,16 @@ from skiagraph.config import Settings
 from skiagraph.tasks.measurement.settings import Precision
 from skiagraph.tasks.synthesize.learn.settings import PriorUNetSettings
 
-__all__ = ["ConditionKind", "ConditionSettings", "ShapeSettings", "TargetUNetSettings", "TranslatePriorSettings"]
+__all__ = [
+    "ConditionKind",
+    "ConditionSettings",
+    "ShapeSettings",
+    "ShownSource",
+    "TargetUNetSettings",
+    "TranslatePriorSettings",
+]
 
+ShownSource = Literal["hidden", "values", "ranked"]
 ConditionKind = Literal["mind-ssc", "mind", "lmi", "lmi-reference", "edges", "none"]
 
 
@@ -32,7 +40,11 @@ class ConditionSettings(Settings):
         description="What stands for the source in training: the target image itself as released, or the target image "
         "with intensities in random disorder, noise and shading, which teaches the network to ignore contrast.",
     )
-    show_source: bool = Field(False, description="Show the (pseudo-)source itself as a further channel.")
+    show_source: ShownSource = Field(
+        "hidden",
+        description="Show the (pseudo-)source itself as well: its values, or values and ranks of the foreground, "
+        "turned over where they fall from the edge inwards, so that the contrast's direction need not be learned.",
+    )
     dropout: float = Field(0.15, ge=0, lt=1, description="Share of training images without maps: these train a prior.")
     flag: bool = Field(True, description="A channel that says whether maps are given; the released network has none.")
     patch: Literal[3, 5] = Field(3, description="lmi-reference: side of the windows.")
@@ -46,11 +58,11 @@ class ConditionSettings(Settings):
             raise ValueError(f"search has no effect on {self.kind}, which does not see the state; leave it out")
         if self.kind == "lmi-reference" and self.windows == 3:
             raise ValueError("windows: the released maps have windows of 2 axes; kind 'lmi' has 3")
-        if self.show_source and self.pseudo_source == "same":
+        if self.show_source != "hidden" and self.pseudo_source == "same":
             raise ValueError("show_source with pseudo_source 'same' shows the network its answer; use 'remapped'")
         if self.dropout and not self.flag:
             raise ValueError("dropout without the flag channel: no maps and empty maps would look alike; set flag")
-        if self.kind == "none" and self.show_source:
+        if self.kind == "none" and self.show_source != "hidden":
             raise ValueError("show_source has no effect with kind 'none'; leave it out")
         return self
 
@@ -79,6 +91,9 @@ class TargetUNetSettings(PriorUNetSettings):
     residual_blocks: int = Field(1, ge=1, description="Residual blocks a level.")
     groups: int = Field(8, ge=1, description="Groups of the normalisations.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout inside the residual blocks.")
+    fine: int = Field(
+        0, ge=0, description="Width of convolutions on single pixels after those on patches; 0: none. See patch."
+    )
 
 
 class TranslatePriorSettings(Settings):

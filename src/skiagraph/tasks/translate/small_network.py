@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-_FACTOR = 8
+_FACTOR = 16
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SmallTraining:
         steps: of Adam with cosine decay.
         batch: slices a step.
         learning_rate: at the start.
-        channels: of the first level; they double three times.
+        channels: of the first level; eight times as many at the coarsest.
         seed: of weights, order and augmentation.
     """
 
@@ -56,7 +56,9 @@ class SmallTraining:
 
 
 class SliceNetwork(nn.Module):
-    """(B, 1, H, W) in [-1, 1] to (B, outputs, H, W) of any size; sides are padded to multiples of 8 by -1.
+    """(B, 1, H, W) in [-1, 1] to (B, outputs, H, W) of any size; sides are padded to multiples of 16 by -1.
+
+    Its first level works on single pixels: what MONAI calls UNet halves the image at once, and its output is blurred.
 
     Args:
         outputs: classes, or 1.
@@ -65,11 +67,11 @@ class SliceNetwork(nn.Module):
 
     def __init__(self, outputs: int, channels: int = 12) -> None:
         super().__init__()
-        from monai.networks.nets import UNet
+        from monai.networks.nets import BasicUNet
 
         self.outputs, self.channels = outputs, channels
-        widths = tuple(channels * 2**level for level in range(4))
-        self.network = UNet(2, 1, outputs, widths, (2, 2, 2), num_res_units=1, norm="BATCH")
+        widths = (*(channels * factor for factor in (1, 2, 4, 8, 8)), channels)
+        self.network = BasicUNet(2, 1, outputs, widths, norm=("batch", {"affine": True}), upsample="nontrainable")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits or intensities."""

@@ -91,6 +91,7 @@ def target_network(settings: TranslatePriorSettings) -> UNetConfig:
             dropout=wanted.dropout,
             groups=wanted.groups,
             patch=wanted.patch,
+            fine=wanted.fine,
         )
     except ValueError as error:
         raise InputError(f"network: {error}") from None
