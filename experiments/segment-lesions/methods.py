@@ -22,7 +22,7 @@ from skiagraph.tasks.segment.segmenter import Segmenter
 from skiagraph.tasks.segment.settings import DifferenceSettings
 from skiagraph.training.classifier import Classifier
 
-__all__ = ["METHODS", "Method", "Models"]
+__all__ = ["METHODS", "MapMethod", "Method", "Models"]
 
 Group = Literal["ours", "reference", "intensity", "cam", "counterfactual", "healthy", "taught", "ceiling"]
 
@@ -68,24 +68,35 @@ class _Difference:
 
     prior: LabelledPrior
     settings: DifferenceSettings
+    classifier: Classifier | None = None
 
     def __call__(self, images: Tensor, streams: Streams) -> RivalMap:
-        found = difference_map(self.prior, images, self.settings, streams)
-        return RivalMap(found.maps[:, 0], float(found.calls))
+        found = difference_map(self.prior, images, self.settings, streams, self.classifier)
+        return RivalMap(found.maps[:, 0], float(found.calls + found.classifier_calls))
 
 
 @dataclass(frozen=True, eq=False)
 class _Network:
-    """A segmenter as a map method."""
+    """A segmenter as a map method; one in 3 dimensions wants all slices of a volume at once."""
 
     segmenter: Segmenter
+
+    @property
+    def whole(self) -> bool:
+        return self.segmenter.record.dimensions == 3
 
     def __call__(self, images: Tensor, streams: Streams) -> RivalMap:
         return RivalMap(self.segmenter(images), 1.0)
 
 
 def _ours(**settings: Any) -> Callable[[Models, str], MapMethod]:
-    return lambda models, kind: _Difference(models.prior(kind), DifferenceSettings(**settings))
+    chosen = DifferenceSettings(**settings)
+
+    def build(models: Models, kind: str) -> MapMethod:
+        guide = models.classifier("noisy-classifier") if chosen.classifier_scale else None
+        return _Difference(models.prior(kind), chosen, guide)
+
+    return build
 
 
 def _cam(kind_of_map: Any) -> Callable[[Models, str], MapMethod]:
@@ -121,6 +132,12 @@ METHODS: dict[str, Method] = {
         "reference (CDM) at its noise level of 0.855 (index 225), as released",
         "reference",
         _ours(engine="reference", seeds=1, level=225),
+        RELEASED,
+    ),
+    "reference-guided": Method(
+        "reference (CG-CDM): with the classifier at scale 10, as released",
+        "reference",
+        _ours(engine="reference", seeds=1, classifier_scale=10.0),
         RELEASED,
     ),
     "intensity": Method(
@@ -167,6 +184,12 @@ METHODS: dict[str, Method] = {
         "U-Net taught by the maps (image labels only)",
         "taught",
         lambda models, kind: _Network(Segmenter.load(models.folder / "segmenter")),
+        HALF,
+    ),
+    "taught-3d": Method(
+        "the same in 3 dimensions (stacks of 6 slices)",
+        "taught",
+        lambda models, kind: _Network(Segmenter.load(models.folder / "segmenter-3d")),
         HALF,
     ),
     "ceiling": Method(

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from methods import METHODS, Method, Models
+from methods import METHODS, MapMethod, Method, Models
 from numpy.typing import NDArray
 from tables import write_results
 from volumes import StudyVolume, study_volumes
@@ -83,21 +83,30 @@ def make_maps(args: argparse.Namespace, kind: str, name: str, volumes: dict[str,
         return
     method = METHODS[name].build(Models(args.models, args.steps), kind)
     for one in missing:
-        started, parts, calls, seen = time.perf_counter(), [], 0.0, one.foreground.any(axis=(1, 2))
-        for start in range(0, len(one.slices), BATCH):
-            images = torch.from_numpy(one.slices[start : start + BATCH])
-            # slices of one volume share their noise, so that the map is smooth from slice to slice
-            streams = Streams([derive_seed("segment-lesions", 0, one.name)] * len(images))
-            found = method(images, streams)
-            parts.append(found.maps.detach().numpy())
-            calls = found.evaluations
-        maps = np.concatenate(parts).astype(np.float32)
+        started, seen = time.perf_counter(), one.foreground.any(axis=(1, 2))
+        maps, calls = mapped(method, one)
         maps[~seen] = maps.min()
         kept[one.name] = maps
         kept[f"{one.name}/cost"] = np.array([time.perf_counter() - started, len(one.slices), calls], np.float32)
         with atomic_path(path, suffix=".npz") as partial:
             np.savez(partial, **kept)
     print(f"{kind} {name}: {len(missing)} volumes", flush=True)
+
+
+def mapped(method: MapMethod, one: StudyVolume) -> tuple[NDArray[np.float32], float]:
+    """Maps of the slices that are kept, and evaluations a slice."""
+    whole = bool(getattr(method, "whole", False))
+    slices, batch = (one.whole, len(one.whole)) if whole else (one.slices, BATCH)
+    parts, calls = [], 0.0
+    for start in range(0, len(slices), batch):
+        images = torch.from_numpy(slices[start : start + batch])
+        # slices of one volume share their noise, so that the map is smooth from slice to slice
+        streams = Streams([derive_seed("segment-lesions", 0, one.name)] * len(images))
+        found = method(images, streams)
+        parts.append(found.maps.detach().numpy())
+        calls = found.evaluations
+    maps = np.concatenate(parts).astype(np.float32)
+    return (maps[one.kept] if whole else maps), calls
 
 
 def score(args: argparse.Namespace, kind: str, name: str, volumes: dict[str, list[StudyVolume]]) -> list[dict]:

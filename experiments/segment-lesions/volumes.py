@@ -24,6 +24,8 @@ class StudyVolume:
         foreground: (D, H, W).
         truth: (D, H, W).
         spacing_mm: of the slices that are kept, rows and columns.
+        whole: (D', 1, H, W), all slices, kept or not.
+        kept: which of them are kept.
     """
 
     name: str
@@ -31,6 +33,8 @@ class StudyVolume:
     foreground: NDArray[np.bool_]
     truth: NDArray[np.bool_]
     spacing_mm: tuple[float, float, float]
+    whole: NDArray[np.float32]
+    kept: slice
 
 
 def study_volumes(data: Path, side: str, kind: str, most: int, stride: int) -> list[StudyVolume]:
@@ -52,7 +56,8 @@ def study_volumes(data: Path, side: str, kind: str, most: int, stride: int) -> l
             raise SystemExit(f"{path}: it shows nothing")
         z, y, x = case.spacing_mm
         kept = slice(stride // 2, None, stride)
-        found.append(StudyVolume(case.name, case.slices[kept], inside[kept], truth[kept] > 0.5, (z * stride, y, x)))
+        spacing, looked_at = (z * stride, y, x), truth[kept] > 0.5
+        found.append(StudyVolume(case.name, case.slices[kept], inside[kept], looked_at, spacing, case.slices, kept))
     if not found:
         raise SystemExit(f"{data}: no {kind} volumes in volumes/{side}; run `skiagraph simulate lesions` first")
     return found

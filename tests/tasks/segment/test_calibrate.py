@@ -15,6 +15,8 @@ from skiagraph.tasks.segment.calibrate import (
     learned_signs,
     needed_normals,
     otsu_threshold,
+    own_scale,
+    tolerance_limit,
 )
 
 
@@ -76,6 +78,34 @@ def test_otsu_is_that_of_the_images_own_range_and_refuses_a_constant() -> None:
     assert ((maps > found) == (maps == 5.0)).all()
     with pytest.raises(DataError, match="constant"):
         otsu_threshold(np.ones((4, 4)))
+
+
+def test_a_tolerance_limit_holds_with_its_confidence() -> None:
+    from scipy.stats import norm
+
+    random = np.random.default_rng(3)
+    true = float(np.exp(0.5 * norm.ppf(0.9)))  # what a tenth of exp(N(0, 0.25)) exceeds
+    draws = np.exp(0.5 * random.normal(size=(2000, 40)))
+    plain = np.mean([calibrated_threshold(row, 0.1) >= true for row in draws])
+    sure = np.mean([tolerance_limit(row, 0.1, 0.95) >= true for row in draws])
+    assert sure == pytest.approx(0.95, abs=0.03)
+    assert plain < 0.75
+    assert tolerance_limit(np.zeros(12), 0.1, 0.95) == 0
+    rising = [tolerance_limit(draws[0][:12], 0.1, confidence) for confidence in (0.5, 0.8, 0.95)]
+    assert rising == sorted(rising)
+    assert rising[0] >= calibrated_threshold(draws[0][:12], 0.1)
+    with pytest.raises(InputError, match="confidence"):
+        tolerance_limit(draws[0], 0.1, 1.0)
+
+
+def test_the_own_scale_is_that_of_the_noise_with_and_without_a_lesion() -> None:
+    random = np.random.default_rng(4)
+    maps, inside = 3 * random.normal(size=(4, 50, 50)), np.ones((4, 50, 50), dtype=bool)
+    assert own_scale(maps, inside) == pytest.approx(3, rel=0.03)
+    maps[1, 10:15, 10:15] += 100
+    assert own_scale(maps, inside) == pytest.approx(3, rel=0.03)
+    with pytest.raises(DataError, match="no noise"):
+        own_scale(np.zeros((4, 4)), np.ones((4, 4), dtype=bool))
 
 
 def test_signs_are_learned_from_image_labels() -> None:

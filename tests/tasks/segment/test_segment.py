@@ -158,6 +158,7 @@ def test_too_few_normals_a_case_among_them_and_an_empty_case_are_refused(folders
         ({"calibration": Path("c.json")}, "give one of them"),
         ({"classifier": Path("c")}, "classifier belongs to"),
         ({"positives": Path("c")}, "needs positives and normals"),
+        ({"mask": {"gate": "none", "gate_confidence": 0.9}}, "gate_confidence has an effect"),
         ({"gate_classifier": Path("c")}, "gate_classifier belongs to"),
     ],
 )
@@ -224,6 +225,16 @@ def test_rules_of_the_threshold_and_of_the_gate() -> None:
     released = MaskSettings(threshold="otsu", gate="none", released=True)
     assert decide(case(strong), released, None).mask[1, 2:5, 2:5].all()
     assert decide(case(strong), rules.model_copy(update={"threshold": "anofpdm"}), known).mask[1, 3, 3]
+    own = rules.model_copy(update={"scale": "own"})
+    own_known = calibrate(normals, own)
+    louder = decide(case(7 * strong), own, own_known)
+    assert np.array_equal(louder.mask, decide(case(strong), own, own_known).mask)
+    assert louder.mask.any()
+    assert not decide(case(7 * random.normal(size=(3, 8, 8))), own, own_known).mask.any()
+    assert decide(case(7 * random.normal(size=(3, 8, 8))), rules, known).mask.any()
+    surer = calibrate(normals, rules.model_copy(update={"gate_confidence": 0.95}))
+    assert surer.gate_confidence == 0.95
+    assert surer.least_mass >= known.least_mass
     with pytest.raises(InputError, match="calibration is missing"):
         decide(case(strong), rules, None)
     with pytest.raises(InputError, match="no classifier spoke"):

@@ -13,6 +13,7 @@ from skiagraph.data.png import write_png
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.segment.pseudo_labels import band_of, banded_loss, targets_of
 from skiagraph.tasks.segment.segmenter import Segmenter, SegmenterRecord, build_segmenter
+from skiagraph.tasks.segment.stacks import slice_groups, stacked, stacks_of
 from skiagraph.tasks.segment.teaching import refined_targets
 from skiagraph.tasks.segment.train_segmenter import SegmenterSettings, expectation, train_segmenter
 
@@ -96,11 +97,15 @@ def test_a_network_can_be_sure_of_images_with_and_without_lesion() -> None:
 
 def test_self_training_keeps_what_the_network_is_sure_of() -> None:
     class Sure:
+        record = record()
+
         def __call__(self, images: torch.Tensor) -> torch.Tensor:
             return (images[:, 0] + 1) / 2
 
     chance = np.array([0.05, 0.5, 0.95], dtype=np.float32).reshape(1, 1, 1, 3)
-    images = type("Images", (), {"images": np.concatenate([2 * chance - 1] * 2), "__len__": lambda self: 2})()
+    images = type(
+        "Images", (), {"images": np.concatenate([2 * chance - 1] * 2), "size": (1, 3), "__len__": lambda self: 2}
+    )()
     found = refined_targets(Sure(), images, np.array([True, False]), 0.8)  # type: ignore[arg-type]
     assert found.labels.tolist() == [[[0, -1, 1]], [[0, 0, 0]]]
     assert found.weights[0].ravel().tolist() == pytest.approx([0.9, 0, 0.9])
@@ -149,6 +154,62 @@ def test_masks_teach_a_network_to_find_squares(tmp_path: Path) -> None:
     assert marked[5:8, 6:9].all()
     assert marked.sum() < 60
     assert json.loads((tmp_path / "out" / "run.json").read_text())["images_seen"] == 640
+
+
+def test_slices_become_stacks_of_neighbours() -> None:
+    names = [*(f"a/case-1-{number:02d}.png" for number in (3, 4, 5, 9)), "b/case-1-00.png", "c.nii#1", "c.nii#0"]
+    assert slice_groups(names) == [[0, 1, 2, 3], [4], [6, 5]]
+    assert stacks_of(names, 2).tolist() == [[0, 1], [1, 2], [3, -1], [4, -1], [6, 5]]
+    assert stacks_of(names, 4).tolist() == [[0, 1, 2, -1], [3, -1, -1, -1], [4, -1, -1, -1], [6, 5, -1, -1]]
+    values = np.arange(7.0)
+    assert stacked(values, stacks_of(names, 2), -9).tolist()[2:] == [[3, -9], [4, -9], [6, 5]]
+    with pytest.raises(DataError, match="no slice number"):
+        slice_groups(["picture.png"])
+
+
+def test_stacks_teach_a_network_in_three_dimensions(tmp_path: Path) -> None:
+    """The lesion is as bright as other squares; only that it goes on into the next slice tells it from them."""
+    generator = np.random.default_rng(0)
+    rows = ["file,label,patient,split"]
+    for volume in range(16):
+        label = "lesion" if volume % 2 else "normal"
+        for number in range(4):
+            pixels = generator.integers(60, 90, (16, 16)).astype(np.uint8)
+            mask = np.zeros((16, 16), dtype=np.uint8)
+            row, column = (8, 3) if label == "lesion" else ((2, 9) if number % 2 else (9, 2))
+            pixels[row : row + 5, column : column + 5] += 120
+            mask[row : row + 5, column : column + 5] = 255 * (label == "lesion")
+            name = f"{volume}-{number}.png"
+            write_png(tmp_path / "slices" / label / name, pixels)
+            write_png(tmp_path / "masks" / name, mask)
+            rows.append(f"{label}/{name},{label},p{volume},{'train' if volume < 14 else 'validation'}")
+    (tmp_path / "slices" / "labels.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "slices" / "classes.txt").write_text("normal\nlesion\n")
+    settings = SegmenterSettings(
+        data=tmp_path / "slices",
+        masks=tmp_path / "masks",
+        output=tmp_path / "out",
+        images=320,
+        batch_size=8,
+        learning_rate=0.02,
+        warmup=0,
+        widths=[4, 8, 8],
+        dimensions=3,
+        depth=4,
+        threads=1,
+    )
+    train_segmenter(settings)
+    found = Segmenter.load(tmp_path / "out")
+    assert found.record.dimensions == 3
+    x = torch.full((6, 1, 16, 16), -0.4)
+    x[:, :, 8:13, 3:8] += 0.95
+    chance = found(x)
+    assert chance.shape == (6, 16, 16)
+    assert float(chance[1:5, 9:12, 4:7].min()) > 0.5
+    assert float(chance[:, :7, 9:].max()) < 0.5
+    assert not torch.allclose(chance[2], found(x[2:3])[0])  # neighbours count
+    with pytest.raises(ValueError, match="depth has an effect"):
+        SegmenterSettings(data=tmp_path, masks=tmp_path, output=tmp_path, images=1, depth=4)
 
 
 def test_one_teacher_is_needed(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ __all__ = [
     "learned_signs",
     "needed_normals",
     "otsu_threshold",
+    "own_scale",
+    "tolerance_limit",
 ]
 
 Maps = NDArray[np.floating[Any]]
@@ -73,6 +75,48 @@ def calibrated_threshold(statistics: Sequence[float] | Maps, delta: float) -> fl
             "raise delta"
         )
     return float(values[_rank(len(values), delta) - 1])
+
+
+def tolerance_limit(statistics: Sequence[float] | Maps, delta: float, confidence: float) -> float:
+    """What a share delta of further normal images exceeds at most, with a stated confidence: a tolerance limit.
+
+    exp(mean + k deviation) of the logarithms, taken as normal, k = t'(confidence; n - 1, z sqrt(n)) / sqrt(n) from the
+    noncentral t distribution and z, the (1 - delta) quantile of the normal one; at least the rank of
+    `calibrated_threshold`. Statistics below a twentieth of the largest count as that much.
+
+    Args:
+        statistics: one number of at least 0 a normal image.
+        delta: rate, in (0, 1).
+        confidence: in (0, 1).
+    """
+    from scipy.stats import nct, norm
+
+    least = calibrated_threshold(statistics, delta)
+    values = np.asarray(statistics, dtype=np.float64)
+    if not 0 < confidence < 1 or len(values) < 3 or values.min() < 0:
+        raise InputError(
+            f"confidence: found {confidence}, for {len(values)} statistics from {values.min():g}; allowed between 0 "
+            "and 1, for at least 3 normal images with statistics of at least 0"
+        )
+    if values.max() == 0:
+        return 0.0
+    logs, count = np.log(np.maximum(values, values.max() / 20)), len(values)
+    factor = nct.ppf(confidence, count - 1, norm.ppf(1 - delta) * math.sqrt(count)) / math.sqrt(count)
+    return max(least, float(np.exp(logs.mean() + factor * logs.std(ddof=1))))
+
+
+def own_scale(maps: Maps, foreground: NDArray[np.bool_]) -> float:
+    """1.4826 times the median absolute deviation of a map inside its foreground: its noise, whatever lesion there is.
+
+    Args:
+        maps: (H, W) or (D, H, W).
+        foreground: bool of the same shape.
+    """
+    values = maps[foreground]
+    scale = 1.4826 * float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0
+    if not (scale > 0 and math.isfinite(scale)):
+        raise DataError("maps: more than half of the foreground has one value; the map has no noise to measure it by")
+    return scale
 
 
 def _rank(count: int, delta: float) -> int:

@@ -49,6 +49,16 @@ class MaskSettings(Settings):
         "classifier of images; none: all of them.",
     )
     gate_delta: float = Field(0.1, gt=0, lt=1, description="Share of normal cases that the gate may let through.")
+    gate_confidence: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="gate map: confidence with which gate_delta holds, by a log-normal tolerance limit; default: by "
+        "rank among the normal cases.",
+    )
+    scale: Literal["none", "own"] = Field(
+        "none", description="own: maps in units of the case's own noise (median absolute deviation); none: as they are."
+    )
     smoothing_mm: float = Field(3.5, ge=0, description="Gaussian smoothing of the map before the threshold; 0: none.")
     minimum_mm3: float = Field(250.0, ge=0, description="Smallest part (pictures: smallest area in pixels).")
     fill_holes: bool = Field(True, description="Fill what a part encloses.")
@@ -61,6 +71,8 @@ class MaskSettings(Settings):
             raise ValueError("value belongs to threshold 'fixed': give both or neither")
         if self.released and (self.threshold != "otsu" or self.gate != "none"):
             raise ValueError("released needs threshold 'otsu' and gate 'none', which is how the released code does it")
+        if self.gate_confidence is not None and self.gate != "map":
+            raise ValueError("gate_confidence has an effect with gate 'map' only; leave it out")
         return self
 
 

@@ -19,6 +19,8 @@ from skiagraph.tasks.segment.calibrate import (
     calibrated_threshold,
     foreground_quantile,
     otsu_threshold,
+    own_scale,
+    tolerance_limit,
 )
 from skiagraph.tasks.segment.command_settings import MaskSettings
 from skiagraph.tasks.segment.masks import MaskRules, mask_of, parts_of, released_mask, smoothed
@@ -44,11 +46,14 @@ class CaseMap:
     spacing_mm: tuple[float, float, float]
     probability: float | None = None
 
-    def blurred(self, sigma_mm: float) -> NDArray[np.floating[Any]]:
-        """The map smoothed in mm; a picture is not smoothed across slices."""
+    def blurred(self, settings: MaskSettings) -> NDArray[np.floating[Any]]:
+        """The map smoothed in mm, in its own or in the case's units; a picture is not smoothed across slices."""
+        sigma = settings.smoothing_mm
         if len(self.maps) == 1:
-            return smoothed(self.maps[0], self.foreground[0], self.spacing_mm[1:], sigma_mm)[None]
-        return smoothed(self.maps, self.foreground, self.spacing_mm, sigma_mm)
+            found = smoothed(self.maps[0], self.foreground[0], self.spacing_mm[1:], sigma)[None]
+        else:
+            found = smoothed(self.maps, self.foreground, self.spacing_mm, sigma)
+        return found if settings.scale == "none" else found / own_scale(found, self.foreground)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Calibration:
         probability: the classifier's probability that at most gate_delta of normal cases exceed; None without one.
         strongest: largest mean square of a map.
         normals: how many cases.
-        area, delta, gate_delta, smoothing_mm: as in `MaskSettings`.
+        area, delta, gate_delta, smoothing_mm, gate_confidence, scale: as in `MaskSettings`.
         made_with: prior, classes and map settings; a calibration is used with the same only.
     """
 
@@ -75,6 +80,8 @@ class Calibration:
     gate_delta: float
     smoothing_mm: float
     made_with: str = ""
+    gate_confidence: float | None = None
+    scale: str = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,22 +107,25 @@ def calibrate(normals: Sequence[CaseMap], settings: MaskSettings, made_with: str
     """Threshold and gate from cases without a lesion, at the stated rates.
 
     theta: `calibrated_threshold` of each case's (1 - area) quantile. Gate: the same of each case's heaviest part above
-    theta (0 where there is none).
+    theta (0 where there is none), or `tolerance_limit` with a confidence.
 
     Args:
         normals: their maps; they should be cases that the prior never saw.
         settings: rates and smoothing.
         made_with: what the maps were made with.
     """
-    blurred = [case.blurred(settings.smoothing_mm) for case in normals]
+    blurred = [case.blurred(settings) for case in normals]
     quantiles = [foreground_quantile(m, c.foreground, settings.area) for m, c in zip(blurred, normals, strict=True)]
     threshold = calibrated_threshold(quantiles, settings.delta)
     heaviest = [_heaviest(m, c, threshold) for m, c in zip(blurred, normals, strict=True)]
     told = [case.probability for case in normals if case.probability is not None]
     probability = calibrated_threshold(told, settings.gate_delta) if len(told) == len(normals) else None
+    least_mass = calibrated_threshold(heaviest, settings.gate_delta)
+    if settings.gate_confidence is not None:
+        least_mass = tolerance_limit(heaviest, settings.gate_delta, settings.gate_confidence)
     return Calibration(
         threshold=threshold,
-        least_mass=calibrated_threshold(heaviest, settings.gate_delta),
+        least_mass=least_mass,
         probability=probability,
         strongest=max(float(np.mean(m[c.foreground] ** 2)) for m, c in zip(blurred, normals, strict=True)),
         normals=len(normals),
@@ -124,6 +134,8 @@ def calibrate(normals: Sequence[CaseMap], settings: MaskSettings, made_with: str
         gate_delta=settings.gate_delta,
         smoothing_mm=settings.smoothing_mm,
         made_with=made_with,
+        gate_confidence=settings.gate_confidence,
+        scale=settings.scale,
     )
 
 
@@ -139,7 +151,7 @@ def decide(case: CaseMap, settings: MaskSettings, calibration: Calibration | Non
         whole, largest = released_mask(np.asarray(case.maps))
         del whole
         return CaseMask(largest, math.nan, math.inf, -math.inf, True)
-    blurred = case.blurred(settings.smoothing_mm)
+    blurred = case.blurred(settings)
     threshold = _threshold(blurred, case, settings, calibration)
     score, needed = _gate(blurred, case, settings, calibration)
     if not score > needed:
@@ -232,7 +244,7 @@ def read_calibration(path: Path, settings: MaskSettings, made_with: str) -> Cali
         found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not readable as a calibration ({error}); calibrate again with normals") from error
-    for name in ("area", "delta", "gate_delta", "smoothing_mm"):
+    for name in ("area", "delta", "gate_delta", "smoothing_mm", "gate_confidence", "scale"):
         if getattr(found, name) != getattr(settings, name):
             raise InputError(
                 f"mask.{name}: found {getattr(settings, name)}, but {path} was calibrated at {getattr(found, name)}; "

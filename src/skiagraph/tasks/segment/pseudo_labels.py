@@ -84,15 +84,16 @@ def banded_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     The Dice part is left out for images without a lesion pixel, where it has no meaning.
 
     Args:
-        logits: (B, H, W).
-        labels: (B, H, W) 1, 0 or -1.
-        weights: (B, H, W) in [0, 1], 0 where ignored.
+        logits: (B, H, W), or (B, D, H, W).
+        labels: of the same shape, 1, 0 or -1.
+        weights: of the same shape, in [0, 1], 0 where ignored.
     """
+    logits, labels, weights = (values.flatten(1) for values in (logits, labels, weights))
     known = weights * (labels >= 0)
     target = (labels == 1).to(logits.dtype)
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    plain = (entropy * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
+    plain = (entropy * known).sum(1) / known.sum(1).clamp(min=1)
     chance = logits.sigmoid()
-    overlap = 2 * (chance * target * known).sum((1, 2)) + 1
-    dice = 1 - overlap / ((chance * known).sum((1, 2)) + (target * known).sum((1, 2)) + 1)
-    return plain + torch.where(target.flatten(1).any(1), dice, torch.zeros_like(dice))
+    overlap = 2 * (chance * target * known).sum(1) + 1
+    dice = 1 - overlap / ((chance * known).sum(1) + (target * known).sum(1) + 1)
+    return plain + torch.where(target.any(1), dice, torch.zeros_like(dice))

@@ -33,6 +33,7 @@ class SegmenterRecord:
         rounds: training rounds; every one after the first on its own confident predictions.
         details: settings, counts, source, for a reader.
         weights_sha256: of the weights' file.
+        dimensions: 2 for a network of slices, 3 for one of stacks of neighbouring slices.
     """
 
     name: str
@@ -44,26 +45,28 @@ class SegmenterRecord:
     rounds: int
     details: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
+    dimensions: int = 2
 
 
 def build_segmenter(channels: tuple[int, ...], dimensions: int = 2) -> nn.Module:
-    """MONAI's DynUNet (the network of nnU-Net) with one input and one output channel, all levels at stride 2.
+    """MONAI's DynUNet (the network of nnU-Net) with one input and one output channel, every level half as fine.
 
     Its last layer is a plain 1 x 1 convolution. (MONAI's `UNet` normalises the single output channel of each image, so
     that the spread of the logits is the same with and without a lesion: such a network can be sure of nothing.)
 
     Args:
         channels: of the levels, each half as fine as the one before.
-        dimensions: 2 or 3.
+        dimensions: 2; or 3, where slices stay as many at all levels, so that a stack may have any depth.
     """
     from monai.networks.nets import DynUNet
 
-    strides = [1, *[2] * (len(channels) - 1)]
+    coarser: Any = 2 if dimensions == 2 else (1, 2, 2)
+    strides = [1 if dimensions == 2 else (1, 1, 1), *[coarser] * (len(channels) - 1)]
     network: nn.Module = DynUNet(
         spatial_dims=dimensions,
         in_channels=1,
         out_channels=1,
-        kernel_size=[3] * len(channels),
+        kernel_size=[3 if dimensions == 2 else (3, 3, 3)] * len(channels),
         strides=strides,
         upsample_kernel_size=strides[1:],
         filters=list(channels),
@@ -86,10 +89,14 @@ class Segmenter:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Probability of lesion (B, H, W) of images (B, 1, H, W) in [-1, 1]."""
+        """Probability of lesion (B, H, W) of images (B, 1, H, W) in [-1, 1]; in 3 dimensions, B neighbouring slices."""
         if images.dim() != 4 or tuple(images.shape[1:]) != (1, *self.record.size):
             raise InputError(f"images: found {tuple(images.shape)}; this model takes (B, 1, *{self.record.size})")
-        chance: Tensor = self.network.eval()(images)[:, 0].sigmoid()
+        network = self.network.eval()
+        if self.record.dimensions == 3:
+            stack: Tensor = network(images[:, 0][None, None])[0, 0].sigmoid()
+            return stack
+        chance: Tensor = network(images)[:, 0].sigmoid()
         return chance
 
     def save(self, folder: Path) -> None:
@@ -123,7 +130,7 @@ class Segmenter:
             ) from None
         if hashlib.sha256(content).hexdigest() != record.weights_sha256:
             raise DataError(f"{folder / _WEIGHTS}: its SHA-256 is not the one in {_RECORD}; train or copy it again")
-        network = build_segmenter(record.channels)
+        network = build_segmenter(record.channels, record.dimensions)
         found, wanted = load(content), named_state(network)
         if found.keys() != wanted.keys():
             raise DataError(f"{folder}: its weights are not those of the network in {_RECORD}; train it again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from skiagraph.tasks.segment.labelled_prior import LabelledPrior
 from skiagraph.tasks.segment.maps import difference_map
 from skiagraph.tasks.segment.pseudo_labels import IGNORED, Targets, band_of, banded_loss, targets_of
 from skiagraph.tasks.segment.segmenter import Segmenter, build_segmenter
+from skiagraph.tasks.segment.stacks import stacked, stacks_of
 from skiagraph.tasks.segment.train_segmenter import SegmenterSettings
 from skiagraph.tasks.segment.windows import foreground_of
 from skiagraph.tasks.synthesize.learn.runs import loop_settings
@@ -101,11 +102,7 @@ def refined_targets(
     segmenter: Segmenter, images: LabelledImages, present: NDArray[np.bool_], confident: float
 ) -> Targets:
     """Targets from a network's own predictions: confident pixels of lesion images; normal images stay normal."""
-    parts = [
-        segmenter(torch.from_numpy(images.images[start : start + BATCH])).numpy()
-        for start in range(0, len(images), BATCH)
-    ]
-    chance = np.concatenate(parts)
+    chance = _predicted(segmenter, images)
     labels = np.full(chance.shape, IGNORED, dtype=np.int8)
     labels[chance >= confident], labels[chance <= 1 - confident] = 1, 0
     weights = (2 * np.abs(chance - 0.5)).astype(np.float32)
@@ -114,13 +111,25 @@ def refined_targets(
     return Targets(labels, weights)
 
 
+def _predicted(segmenter: Segmenter, images: LabelledImages) -> NDArray[np.float32]:
+    """(N, H, W) probabilities; a network in 3 dimensions sees the slices of a volume together."""
+    places: Sequence[Any] = [slice(start, start + BATCH) for start in range(0, len(images), BATCH)]
+    if segmenter.record.dimensions == 3:
+        rows = stacks_of(images.names, BATCH)
+        places = [row[row >= 0] for row in rows]
+    chance = np.zeros((len(images), *images.size), dtype=np.float32)
+    for place in places:
+        chance[place] = segmenter(torch.from_numpy(images.images[place])).numpy()
+    return chance
+
+
 @dataclass(frozen=True, eq=False)
 class TaughtItems:
     """Images with their targets as training items.
 
     Args:
-        images: (N, 1, H, W).
-        labels, weights: (N, H, W).
+        images: (N, 1, H, W), or stacks (N, 1, D, H, W).
+        labels, weights: the same without the channel.
     """
 
     images: Tensor
@@ -137,12 +146,23 @@ class TaughtItems:
 
 def _objective(network: Any, batch: Mapping[str, Tensor], streams: Any) -> ObjectiveResult:
     """`banded_loss` of images mirrored half of the time."""
-    flips = (streams.uniform() < 0.5)[:, None, None].to(batch["image"].device)
+    flips = (streams.uniform() < 0.5).to(batch["image"].device)
+    flips = flips.reshape(-1, *[1] * (batch["labels"].dim() - 1))
     image = torch.where(flips[:, None], batch["image"].flip(-1), batch["image"])
     labels = torch.where(flips, batch["labels"].flip(-1), batch["labels"])
     weights = torch.where(flips, batch["weights"].flip(-1), batch["weights"])
     loss = banded_loss(network(image)[:, 0], labels, weights)
     return ObjectiveResult(loss, torch.full((len(image),), math.nan, dtype=torch.float64))
+
+
+def _items(settings: SegmenterSettings, images: LabelledImages, targets: Targets) -> TaughtItems:
+    """Images, or stacks of neighbouring slices in which a missing slice is air and is ignored."""
+    pixels, labels, weights = images.images, targets.labels, targets.weights
+    if settings.dimensions == 3:
+        stacks = stacks_of(images.names, settings.depth)
+        pixels = np.moveaxis(stacked(pixels, stacks, -1.0), 1, 2)
+        labels, weights = stacked(labels, stacks, IGNORED), stacked(weights, stacks, 0.0)
+    return TaughtItems(*(torch.from_numpy(np.ascontiguousarray(values)) for values in (pixels, labels, weights)))
 
 
 def taught(
@@ -157,12 +177,10 @@ def taught(
         folder: of the round.
         on_progress: told the images seen.
     """
-    items = TaughtItems(
-        torch.from_numpy(images.images), torch.from_numpy(targets.labels), torch.from_numpy(targets.weights)
-    )
+    items = _items(settings, images, targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network: nn.Module = build_segmenter(tuple(settings.widths))
+        network: nn.Module = build_segmenter(tuple(settings.widths), settings.dimensions)
     return train(
         network,
         _objective,

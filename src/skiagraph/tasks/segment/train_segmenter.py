@@ -46,6 +46,12 @@ class SegmenterSettings(LearnSettings):
     low: float = Field(0.95, gt=0, lt=1, description="Quantile of the normals' maps below which there is no lesion.")
     high: float = Field(0.999, gt=0, lt=1, description="Quantile above which there is one.")
     most: int = Field(200, ge=2, description="Images of each class that maps are made of.")
+    dimensions: Literal[2, 3] = Field(
+        2,
+        description="3: a network of stacks of neighbouring slices, known by the number at the end of their names; "
+        "`images` then counts stacks.",
+    )
+    depth: int = Field(8, ge=1, description="Slices in a stack; has an effect with dimensions 3 only.")
     widths: list[int] = Field([16, 32, 64, 96], min_length=3, description="Channels of the U-Net's levels.")
     rounds: int = Field(2, ge=1, description="Rounds; each after the first learns from its own confident pixels.")
     confident: float = Field(0.8, gt=0.5, lt=1, description="Probability from which a prediction counts as confident.")
@@ -54,6 +60,8 @@ class SegmenterSettings(LearnSettings):
     def _one_teacher(self) -> SegmenterSettings:
         if (self.prior is None) == (self.masks is None):
             raise ValueError("prior, masks: give one of them, the prior whose maps or the masks to learn from")
+        if self.dimensions == 2 and self.depth != type(self).model_fields["depth"].default:
+            raise ValueError("depth has an effect with dimensions 3 only; leave it out")
         return self
 
     @property
@@ -162,6 +170,7 @@ def _described(settings: SegmenterSettings, seen: LabelledImages) -> SegmenterRe
         channels=tuple(settings.widths),
         classes=(settings.absent, *(name for name in seen.classes if name != settings.absent)),
         rounds=1 if settings.masks is not None else settings.rounds,
+        dimensions=settings.dimensions,
         details={"settings": settings.model_dump(mode="json"), "images": seen.counts},
     )
 
@@ -197,8 +206,10 @@ def _absent(settings: SegmenterSettings, images: LabelledImages) -> int:
 
 
 def _chosen(settings: SegmenterSettings, images: LabelledImages) -> LabelledImages:
-    """At most `most` images of every class, drawn by the seed; all of them where masks teach."""
+    """At most `most` images of every class (3-D: of whole volumes), drawn by the seed; all where masks teach."""
     import numpy as np
+
+    from skiagraph.tasks.segment.stacks import slice_groups
 
     if settings.masks is not None:
         return images
@@ -206,5 +217,11 @@ def _chosen(settings: SegmenterSettings, images: LabelledImages) -> LabelledImag
     places = []
     for label in range(len(images.classes)):
         members = np.flatnonzero(images.labels == label)
-        places.append(generator.permutation(members)[: settings.most])
+        if settings.dimensions == 3:
+            groups = slice_groups([images.names[place] for place in members])
+            shuffled = [groups[number] for number in generator.permutation(len(groups))]
+            members = members[np.concatenate(shuffled)] if shuffled else members
+        else:
+            members = generator.permutation(members)
+        places.append(members[: settings.most])
     return images.select(np.sort(np.concatenate(places)))
