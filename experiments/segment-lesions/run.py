@@ -73,7 +73,8 @@ def map_file(args: argparse.Namespace, kind: str, name: str) -> Path:
 
 def make_maps(args: argparse.Namespace, kind: str, name: str, volumes: dict[str, list[StudyVolume]]) -> None:
     """Map every volume that is not in the file yet; the file is written whole after each."""
-    path, wanted = map_file(args, kind, name), [one for group in volumes.values() for one in group]
+    path, calibrated = map_file(args, kind, name), METHODS[name].rule.threshold == "calibrated"
+    wanted = [one for group in volumes for one in volumes[group] if calibrated or group != "calibration"]
     kept: dict[str, NDArray[np.float32]] = {}
     if path.is_file():
         with np.load(path) as content:
