@@ -54,7 +54,7 @@ def training_volumes(data: Path, most: int, stride: int) -> list[StudyVolume]:
         files = [file for _, file in sorted(members)][stride // 2 :: stride]
         pixels = np.stack([np.asarray(Image.open(data / "slices" / file), np.float32) for file in files])
         slices = (pixels / 127.5 - 1)[:, None]
-        inside = _foreground(slices)
+        inside = _foreground(slices[:, 0])
         if inside is None:
             continue
         nothing = np.zeros(inside.shape, dtype=bool)
