@@ -9,7 +9,7 @@ goes on.
     --set organs           classifiers of all 547 training crops, which the generator too has seen, in place of one in
                            five; fewer networks and seeds; into runs/organs
     --set trunk-wall-few   the second set: ten parts of the wall of the same trunk, one crop in five; its generator,
-                           guide and judge trained half as long, one synthetic crop a real one, two seeds;
+                           guide and judge trained a third as long, one synthetic crop a real one, two seeds;
                            into runs/trunk-wall-few
     --only downstream      some of the steps: data, train, sweep, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
@@ -62,7 +62,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "uncertainty-strong": ("--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
     "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
 }
-ADDED = ("mined-cfg-owner",)  # chosen by screen.py on the validation crops
+ADDED = ("mild-cfg",)  # the best of screen.py on the validation crops
 GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
 
 
@@ -85,7 +85,7 @@ class Size:
     steps: int = 300
     batch: int = 32
     ratio: float = 0.5
-    sweep: tuple[float, ...] = (0.5,)
+    sweep: tuple[float, ...] = (0.25, 0.5)
     resamples: int = 2000
     sweeps: tuple[str, ...] = tuple(SWEEPS)
 
@@ -122,7 +122,7 @@ def sizes() -> dict[str, Size]:
     """The sets by name: eleven organs, the same from few crops, and a second set at a reduced size."""
     few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
-    short = {name: ("--images", count) for name, count in (("prior", "50000"), ("guide", "30000"), ("judge", "20000"))}
+    short = {name: ("--images", count) for name, count in (("prior", "40000"), ("guide", "20000"), ("judge", "12000"))}
     wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=12, sweeps=(), **short)
     part = replace(
         few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, ratio=1.0, seeds=2, sweep=()
@@ -215,6 +215,7 @@ def downstream(size: Size, minutes: float | None, shard: Sequence[int] | None, c
         words += ["--sweep.ratios", *map(str, size.sweep), "--sweep.networks", *size.networks[:2]]
         words += ["--sweep.arms", *ARMS]
     words += ["--controls"] if claim else []
+    words += ["--against", ADDED[0]] if claim and ADDED[0] in ready else []
     words += ["--draw", "patients-by-class", "--resamples", str(size.resamples)]
     words += ["--minutes", str(minutes)] if minutes is not None else []
     words += ["--shard", *map(str, shard)] if shard is not None else []
