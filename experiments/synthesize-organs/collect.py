@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from screen import described
+from screen import SAID, described
 
 from skiagraph.data.labelled import read_labelled
 from skiagraph.tasks.provenance import run_record
 
 __all__ = ["collect"]
+
+
+ABOUT = {
+    "organs": "Crops of 28 x 28 pixels of one patient's CT, as in RESULTS.md, but every classifier learns from all 547 "
+    "training crops, the same that generator, guide and judge learned from, and half a synthetic crop for each real one; "
+    "few networks and seeds.",
+    "trunk-wall-few": "A second set, to see whether the first one's answer is its own: ten parts of the wall of the same "
+    "patient's trunk, 28 x 28 pixels, split by slab. A reduced study: generator, guide and judge, trained a third as long "
+    "as those of the organs, learn from all training crops; classifiers learn from one crop in five and as many synthetic "
+    "ones, with two seeds.",
+}
+"""What the other sets are, for the head of their results."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -77,26 +89,24 @@ def screened(folder: Path) -> list[str]:
     return ["## Tried on the validation crops", "", said, "", *described(), "", head]
 
 
-def synthesised(root: Path, names: Sequence[str]) -> list[str]:
+def synthesised(places: Mapping[str, Path]) -> list[str]:
     """What was drawn, kept and rejected."""
     rows = []
-    for name in names:
-        folder = root / "synthetic" / name
+    for name, folder in places.items():
         note, images = read(folder / "command.json"), manifest(folder)
         if not images:
             continue
         kept = [row for row in images if row["kept"].lower() in ("1", "true", "yes")]
         words = list(note.get("words", []))
-        how = (
-            " ".join(words[words.index("--per-class") + 2 : words.index("--threads")]) if "--per-class" in words else ""
-        )
+        if "--per-class" in words:
+            how = f"`{' '.join(words[words.index('--per-class') + 2 : words.index('--threads')])}`"
+        else:
+            how, note = SAID.get(name, ""), read(folder / "run.json")
         first = sum(row["judge_rank"] == "1" for row in kept) / max(1, len(kept))
         unsure = (share_unsure(kept, "entropy_after"), share_unsure(kept, "judge_entropy"))
         figures = (*unsure, f"{first:.3f}", mean_of(kept, "log_odds_after"))
         calls = " + ".join(mean_of(images, f"{name}_calls").removesuffix(".000") for name in ("network", "classifier"))
-        rows.append(
-            (name, f"`{how}`", f"{len(images)}", f"{len(kept)}", *figures, calls, f"{note.get('seconds', '–')}")
-        )
+        rows.append((name, how, f"{len(images)}", f"{len(kept)}", *figures, calls, f"{note.get('seconds', '–')}"))
     heads = (
         "set",
         "options",
@@ -198,7 +208,7 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
     run = read(root / "downstream" / "run.json")
     results = {name: read(root / "downstream" / f"{name}-results.json") for name in ("claim", "all")}
     results = {name: found for name, found in results.items() if found}
-    said = about.strip().split("\n\n")[-1].replace("\n", " ")
+    said = ABOUT.get(suffix.removeprefix("-")) or about.strip().split("\n\n")[-1].replace("\n", " ")
     lines = ["# Synthetic organ crops: do they help?", "", said, ""]
     lines += [
         f"{provenance.get('set', '')}. Licence: {provenance.get('licence', '')}. Measured on torch {record['torch']},"
@@ -214,14 +224,18 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
         done = f"{len(main['runs'])} of {main['wanted_runs']} runs (network and seed)."
         lines += ["", f"## {title}", "", done, "", (root / "downstream" / f"{name}-tables.md").read_text(), ""]
     lines += screened(root / "screen")
-    lines += [*synthesised(lender, names), *swept(lender), *audited(lender, names), *trained(lender)]
+    tried = sorted(place.parent.name for place in (lender / "audit").glob("*/audit.json"))
+    further = [name for name in tried if name not in names and name in SAID]
+    places = {name: lender / "synthetic" / name for name in names}
+    places.update({name: root / "screen" / "sets" / name for name in further})
+    lines += [*synthesised(places), *swept(lender), *audited(lender, list(places)), *trained(lender)]
     if names:
         draw(lender, names, target / f"sets{suffix}.png")
         lines += [f"![sets](sets{suffix}.png)", ""]
     findings = target / f"findings{suffix}.md"
     if findings.exists():
         lines[4:4] = [findings.read_text(), ""]
-    audits = {name: read(lender / "audit" / name / "audit.json").get("spaces") for name in names}
+    audits = {name: read(lender / "audit" / name / "audit.json").get("spaces") for name in places}
     figures = {"downstream": results, "audit": audits, "run": record, "provenance": provenance}
     target.mkdir(parents=True, exist_ok=True)
     (target / f"figures{suffix}.json").write_text(json.dumps(figures, indent=1) + "\n")
