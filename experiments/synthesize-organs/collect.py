@@ -19,12 +19,12 @@ __all__ = ["collect"]
 
 ABOUT = {
     "organs": "Crops of 28 x 28 pixels of one patient's CT, as in RESULTS.md, but every classifier learns from all 547 "
-    "training crops, the same that generator, guide and judge learned from, and half a synthetic crop for each real one; "
+    "training crops, the same that generator, guide and judge learned from, and half a synthetic crop for each of them; "
     "few networks and seeds.",
-    "trunk-wall-few": "A second set, to see whether the first one's answer is its own: ten parts of the wall of the same "
-    "patient's trunk, 28 x 28 pixels, split by slab. A reduced study: generator, guide and judge, trained a third as long "
-    "as those of the organs, learn from all training crops; classifiers learn from one crop in five and as many synthetic "
-    "ones, with two seeds.",
+    "trunk-wall-few": "A second set, to see whether the first one's answer is its own: ten parts of the wall of the "
+    "same patient's trunk, 28 x 28 pixels, split by slab. A reduced study: generator, guide and judge, trained a third "
+    "as long as those of the organs, learn from all training crops; classifiers learn from one crop in five and as "
+    "many synthetic ones, with two seeds.",
 }
 """What the other sets are, for the head of their results."""
 
