@@ -62,9 +62,9 @@ def training_volumes(data: Path, most: int, stride: int) -> list[StudyVolume]:
     return found
 
 
-def maps_of(folder: Path, kind: str, models: Path, volumes: list[StudyVolume]) -> dict[str, NDArray[np.float32]]:
-    """Maps of the default, kept in a file."""
-    path, kept = folder / f"choice-{kind}.npz", {}
+def maps_of(path: Path, kind: str, models: Path, volumes: list[StudyVolume]) -> dict[str, NDArray[np.float32]]:
+    """Maps of the default, kept in the file of the study, which asks for some of them again."""
+    kept: dict[str, NDArray[np.float32]] = {}
     if path.is_file():
         with np.load(path) as content:
             kept = {key: content[key] for key in content.files}
@@ -109,9 +109,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path(__file__).parent)
     parser.add_argument("--lesions", type=int, default=5)
     parser.add_argument("--stride", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=6, help="of the study; names its folder of maps")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    args.output.mkdir(parents=True, exist_ok=True)
+    folder = args.output / f"maps-{args.stride}-{args.steps}"
+    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for kind in KINDS:
         groups = {
@@ -119,7 +121,9 @@ def main() -> None:
             "lesion": study_volumes(args.data, "validation", kind, args.lesions, args.stride),
             "others": training_volumes(args.data, 3, args.stride),
         }
-        maps = maps_of(args.output, kind, args.models, [one for group in groups.values() for one in group])
+        maps = maps_of(
+            folder / f"{kind}-default.npz", kind, args.models, [one for group in groups.values() for one in group]
+        )
         for values in itertools.product(*RULES.values()):
             chosen = dict(zip(RULES, values, strict=True))
             rows.append({"kind": kind, **chosen, **judged(groups, maps, MaskSettings(**chosen))})
