@@ -19,11 +19,11 @@ __all__ = ["collect"]
 
 ABOUT = {
     "organs": "Crops of 28 x 28 pixels of one patient's CT, as in RESULTS.md, but every classifier learns from all 547 "
-    "training crops, the same that generator, guide and judge learned from, and half a synthetic crop for each of them; "
+    "training crops, the same that generator, guide and judge learned from, and half a synthetic crop for each one; "
     "few networks and seeds.",
     "trunk-wall-few": "A second set, to see whether the first one's answer is its own: ten parts of the wall of the "
-    "same patient's trunk, 28 x 28 pixels, split by slab. A reduced study: generator, guide and judge, trained a third "
-    "as long as those of the organs, learn from all training crops; classifiers learn from one crop in five and as "
+    "same patient's trunk, 28 x 28 pixels, split by slab. A reduced study: generator, guide and judge, trained a "
+    "quarter as long as those of the organs, learn from all training crops; classifiers learn from one crop in five and as "
     "many synthetic ones, with two seeds.",
 }
 """What the other sets are, for the head of their results."""
@@ -68,8 +68,9 @@ def swept(root: Path) -> list[str]:
         name, found = place.name.removeprefix("sweep-"), read(place / "run.json")
         words = read(place / "command.json").get("words", [])
         images = words[words.index("--images") + 1] if "--images" in words else "–"
-        for line in found.get("scales", []):
-            figures = [f"{line[key]:.3f}" for key in ("hard", "entropy", "kept", "lost", "useful", "moved", "nearest")]
+        for line in found.get("scales", []) if words else []:
+            keys = ("hard", "entropy", "kept", "lost", "useful", "moved", "nearest")
+            figures = [f"{line[key]:.3f}" for key in keys]
             calls = f"{line['network_calls']} + {line['classifier_calls']}"
             rows.append((name, images, f"{line['scale']:g}", calls, *figures))
     heads = ("walk", "images a class", "scale", "calls", "unsure by the guide", "entropy", "label kept", "lost")

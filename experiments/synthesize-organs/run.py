@@ -9,7 +9,7 @@ goes on.
     --set organs           classifiers of all 547 training crops, which the generator too has seen, in place of one in
                            five; fewer networks and seeds; into runs/organs
     --set trunk-wall-few   the second set: ten parts of the wall of the same trunk, one crop in five; its generator,
-                           guide and judge trained a third as long, one synthetic crop a real one, two seeds;
+                           guide and judge trained a quarter as long, one synthetic crop a real one, two seeds;
                            into runs/trunk-wall-few
     --only downstream      some of the steps: data, train, sweep, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
@@ -47,10 +47,10 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path("experiments/synthesize-organs")
 PRESETS = Path("src/skiagraph/presets/synthesize")
 KINDS = ("data", "train", "sweep", "synthesize", "audit", "downstream", "collect")
-SWEEPS = {  # name: preset, images of each class, scales
-    "pairs": ("default", 6, ("0", "1", "2", "5", "10", "20")),
-    "default": ("default", 2, ("0", "2", "5", "10", "20")),
-    "reference": ("reference", 2, ("0", "5", "30")),
+SWEEPS = {  # name: mode, preset, images of each class, scales
+    "default": ("harden", "default", 2, ("0", "2", "5", "10", "20")),
+    "reference": ("harden", "reference", 2, ("0", "5", "30")),
+    "pairs": ("two-stage", "default", 6, ("0", "1", "2", "5", "10", "20")),
 }
 NETWORKS = ("lenet", "alexnet", "vgg-11", "resnet-10", "resnet-18", "densenet", "efficientnet-b0", "senet")
 NETWORKS = (*NETWORKS, "se-resnet", "vit")
@@ -122,11 +122,12 @@ def sizes() -> dict[str, Size]:
     """The sets by name: eleven organs, the same from few crops, and a second set at a reduced size."""
     few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
-    short = {name: ("--images", count) for name, count in (("prior", "40000"), ("guide", "20000"), ("judge", "12000"))}
+    short = {name: ("--images", count) for name, count in (("prior", "28000"), ("guide", "15000"), ("judge", "10000"))}
     wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=12, sweeps=(), **short)
     part = replace(
         few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, ratio=1.0, seeds=2, sweep=()
     )
+    part = replace(part, networks=("lenet", "vgg-11", "resnet-10", "vit"))
     return {"organs-few": few, "organs": whole, "trunk-wall": wall, "trunk-wall-few": part}
 
 
@@ -145,11 +146,11 @@ def trainings(size: Size) -> Iterator[Step]:
 
 
 def sweeps(size: Size) -> Iterator[Step]:
-    """Scales of pairs; and both presets on the same few images, with what an image costs."""
+    """Both presets on the same few real crops, with what an image costs; and scales of pairs."""
     for name in size.sweeps:
-        preset, images, scales = SWEEPS[name]
+        mode, preset, images, scales = SWEEPS[name]
         words = ["synthesize", "sweep", "--prior", str(size.folder / "prior"), "--judge", str(size.folder / "judge")]
-        words += ["--classifier", str(size.folder / "noisy-classifier"), "--mode", "two-stage", "--preset", preset]
+        words += ["--classifier", str(size.folder / "noisy-classifier"), "--mode", mode, "--preset", preset]
         words += ["--real", str(size.folder / "crops"), "--real-data.split", str(size.folder / "split.json")]
         words += ["--images", str(images), "--scales", *scales, "--flip-budget", "0.05", "--threads", "1"]
         folder = size.folder / f"sweep-{name}"
