@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from skiagraph.errors import DataError
 from skiagraph.networks.unet import UNetConfig
 from skiagraph.physics.masks import effective_acceleration
+from skiagraph.tasks import training_start
 from skiagraph.tasks.measurement.describe import describe_measurement_prior
 from skiagraph.tasks.measurement.items import (
     CoilItems,
@@ -21,7 +21,7 @@ from skiagraph.tasks.measurement.items import (
 )
 from skiagraph.tasks.measurement.network import build_unet, network_cost, operations_per_second, unet_config
 from skiagraph.tasks.measurement.settings import TrainMeasurementSettings
-from skiagraph.tasks.measurement.train_run import begin_run, leave_run
+from skiagraph.tasks.measurement.train_run import leave_run
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.checks import column_warnings
 from skiagraph.tasks.reconstruct.outputs import check_writable
@@ -58,24 +58,8 @@ class TrainedMeasurementPrior(TrainedPrior):
 
 
 def loop_settings(settings: TrainMeasurementSettings) -> TrainingSettings:
-    """What the loop is told; the decay per step becomes a half-life in images."""
-    half_life = settings.batch_size * math.log(0.5) / math.log(settings.ema_decay)
-    return TrainingSettings(
-        images=settings.images,
-        batch_size=settings.batch_size,
-        microbatch=settings.microbatch,
-        seed=settings.seed,
-        learning_rate=settings.learning_rate,
-        warmup=settings.warmup,
-        clip=settings.clip,
-        precision=settings.precision,
-        threads=settings.threads,
-        ema_lengths=(),
-        ema_half_life=max(1, round(half_life)),
-        ema_ramp=0.05 if settings.ema_ramp else 1e12,
-        log_every=settings.log_every or max(settings.batch_size, settings.images // 100),
-        checkpoint_every=settings.checkpoint_every or max(settings.batch_size, settings.images // 20),
-    )
+    """What the loop is told."""
+    return training_start.loop_settings(settings, ema_ramp=0.05 if settings.ema_ramp else 1e12)
 
 
 def network_for(settings: TrainMeasurementSettings, channels: int, size: tuple[int, int]) -> UNetConfig:
@@ -135,7 +119,7 @@ def train_measurement(settings: TrainMeasurementSettings, on_progress: OnProgres
         config = network_for(settings, data.channels, data.size)
         network = build_unet(config, settings.seed).to(device)
         if process_rank() == 0:
-            begin_run(settings)
+            training_start.begin_run(settings, settings.output)
         trained = train(
             network,
             objective,

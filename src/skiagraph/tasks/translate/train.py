@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skiagraph.config import dump_yaml, read_yaml, resolved
 from skiagraph.diffusion import linear_table
 from skiagraph.errors import InputError
 from skiagraph.networks.unet import UNet, UNetConfig
 from skiagraph.report import Highlight
 from skiagraph.tasks.measurement.network import build_unet, network_cost, operations_per_second
 from skiagraph.tasks.progress import OnProgress, silent
-from skiagraph.tasks.reconstruct.outputs import check_writable, write_text
+from skiagraph.tasks.reconstruct.outputs import check_writable
 from skiagraph.tasks.training_run import leave_training
+from skiagraph.tasks.training_start import begin_run, loop_settings
 from skiagraph.tasks.translate.conditions import ConditionMaps
 from skiagraph.tasks.translate.initial import start_from
 from skiagraph.tasks.translate.objective import TranslatePriorObjective
@@ -28,15 +27,12 @@ from skiagraph.tasks.translate.settings import TranslatePriorSettings
 from skiagraph.tasks.translate.target_data import find_cases, read_heads, slabs_of, split_of
 from skiagraph.tasks.translate.translatability import TranslatabilityRange
 from skiagraph.tasks.translate.validation import held_out_errors, usual_range
-from skiagraph.training import TrainingSettings, train
+from skiagraph.training import train
 from skiagraph.training.ema import named_state
 from skiagraph.training.prior import Prior
 from skiagraph.training.processes import process_group, process_rank
 
 __all__ = ["TrainedTargetPrior", "expectation", "target_network", "train_translate_prior"]
-
-_FREE = {"output", "name", "licence", "images", "threads", "precision", "batch_size", "microbatch", "log_every"}
-_FREE |= {"checkpoint_every", "data"}
 
 
 @dataclass(frozen=True)
@@ -97,27 +93,6 @@ def target_network(settings: TranslatePriorSettings) -> UNetConfig:
         raise InputError(f"network: {error}") from None
 
 
-def loop_settings(settings: TranslatePriorSettings) -> TrainingSettings:
-    """What the loop is told; the decay per step becomes a half-life in images."""
-    half_life = settings.batch_size * math.log(0.5) / math.log(settings.ema_decay)
-    return TrainingSettings(
-        images=settings.images,
-        batch_size=settings.batch_size,
-        microbatch=settings.microbatch,
-        seed=settings.seed,
-        learning_rate=settings.learning_rate,
-        decay=settings.decay,
-        warmup=settings.warmup,
-        clip=settings.clip,
-        precision=settings.precision,
-        threads=settings.threads,
-        ema_lengths=(),
-        ema_half_life=max(1, round(half_life)),
-        log_every=settings.log_every or max(settings.batch_size, settings.images // 100),
-        checkpoint_every=settings.checkpoint_every or max(settings.batch_size, settings.images // 20),
-    )
-
-
 def expectation(settings: TranslatePriorSettings) -> dict[str, Any]:
     """What a run costs, without starting it."""
     cases = find_cases(settings)
@@ -136,19 +111,6 @@ def expectation(settings: TranslatePriorSettings) -> dict[str, Any]:
     return {**found, "writes": settings.output}
 
 
-def _begin(settings: TranslatePriorSettings) -> None:
-    """Write config.yaml into the run folder; refuse a folder that holds a run with other settings."""
-    file, wanted = settings.output / "config.yaml", resolved(settings)
-    if file.exists():
-        found = read_yaml(file)
-        differ = sorted(name for name in wanted.keys() & found.keys() - _FREE if found[name] != wanted[name])
-        if differ:
-            changes = "; ".join(f"{name}: found {wanted[name]!r}, the run has {found[name]!r}" for name in differ)
-            raise InputError(f"{settings.output}: holds another run ({changes}); use another folder, or its settings")
-    settings.output.mkdir(parents=True, exist_ok=True)
-    write_text(file, dump_yaml(settings))
-
-
 def _objective(settings: TranslatePriorSettings) -> TranslatePriorObjective:
     return TranslatePriorObjective(
         linear_table(),
@@ -163,13 +125,17 @@ def _objective(settings: TranslatePriorSettings) -> TranslatePriorObjective:
 def train_translate_prior(settings: TranslatePriorSettings, on_progress: OnProgress = silent) -> TrainedTargetPrior:
     """Train, or continue the run in `output`, and write the prior folder with the averaged weights."""
     check_writable(settings.output)
-    config, loop, objective = target_network(settings), loop_settings(settings), _objective(settings)
+    config, loop, objective = (
+        target_network(settings),
+        loop_settings(settings, decay=settings.decay),
+        _objective(settings),
+    )
     with process_group() as device:
         cases = find_cases(settings)
         split = split_of(settings, cases)
         first = process_rank() == 0
         if first:
-            _begin(settings)
+            begin_run(settings, settings.output)
         network = build_unet(config, settings.seed)
         if settings.initial is not None:
             start_from(network, settings.initial)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
-from skiagraph.config import dump_yaml, read_yaml, resolved
 from skiagraph.data.labelled_split import ImageSplit
 from skiagraph.data.splits import SIDES
-from skiagraph.errors import InputError
-from skiagraph.tasks.reconstruct.outputs import write_text
+from skiagraph.tasks import training_start
 from skiagraph.tasks.synthesize.learn.data import provenance_of
 from skiagraph.tasks.synthesize.learn.settings import LearnSettings
 from skiagraph.training import TrainingSettings, source_commit
@@ -16,43 +12,17 @@ from skiagraph.training.record import DataRecord, EMARecord, NormalisationRecord
 
 __all__ = ["begin_run", "data_record", "loop_settings", "normalisation", "training_record", "warnings_of"]
 
-FREE = {"output", "name", "licence", "images", "threads", "precision", "batch_size", "microbatch", "log_every"}
-FREE |= {"checkpoint_every", "data", "table", "split"}
 LISTED = 1000
 
 
 def loop_settings(settings: LearnSettings) -> TrainingSettings:
-    """What the loop is told; the decay per step becomes a half-life in images."""
-    half_life = settings.batch_size * math.log(0.5) / math.log(settings.ema_decay)
-    return TrainingSettings(
-        images=settings.images,
-        batch_size=settings.batch_size,
-        microbatch=settings.microbatch,
-        seed=settings.seed,
-        learning_rate=settings.learning_rate,
-        warmup=settings.warmup,
-        weight_decay=settings.weight_decay,
-        clip=settings.clip,
-        precision=settings.precision,
-        threads=settings.threads,
-        ema_lengths=(),
-        ema_half_life=max(1, round(half_life)),
-        log_every=settings.log_every or max(settings.batch_size, settings.images // 100),
-        checkpoint_every=settings.checkpoint_every or max(settings.batch_size, settings.images // 20),
-    )
+    """What the loop is told."""
+    return training_start.loop_settings(settings, weight_decay=settings.weight_decay)
 
 
 def begin_run(settings: LearnSettings) -> None:
     """Write config.yaml into the run folder; refuse a folder that holds a run with other settings."""
-    file, wanted = settings.output / "config.yaml", resolved(settings)
-    if file.exists():
-        found = read_yaml(file)
-        differ = sorted(name for name in wanted.keys() & found.keys() - FREE if found[name] != wanted[name])
-        if differ:
-            changes = "; ".join(f"{name}: found {wanted[name]!r}, the run has {found[name]!r}" for name in differ)
-            raise InputError(f"{settings.output}: holds another run ({changes}); use another folder, or its settings")
-    settings.output.mkdir(parents=True, exist_ok=True)
-    write_text(file, dump_yaml(settings))
+    training_start.begin_run(settings, settings.output, training_start.FREE | {"table", "split"})
 
 
 def normalisation(settings: LearnSettings) -> NormalisationRecord:
