@@ -23,8 +23,8 @@ ABOUT = {
     "few networks and seeds.",
     "trunk-wall-few": "A second set, to see whether the first one's answer is its own: ten parts of the wall of the "
     "same patient's trunk, 28 x 28 pixels, split by slab. A reduced study: generator, guide and judge, trained a "
-    "quarter as long as those of the organs, learn from all training crops; classifiers learn from one crop in five and as "
-    "many synthetic ones, with two seeds.",
+    "quarter as long as the organs', learn from all training crops; classifiers learn from one crop in five and "
+    "as many synthetic ones, with two seeds.",
 }
 """What the other sets are, for the head of their results."""
 
