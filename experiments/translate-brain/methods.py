@@ -55,8 +55,8 @@ ENTRIES: dict[str, Entry] = {
 
 SWEEPS: dict[str, tuple[dict[str, Any], ...]] = {
     "ours-matched-start": tuple({"strength": value} for value in (0.1, 0.2, 0.4, 0.7)),
-    OURS: tuple({"candidates": count} for count in (1, 2, 4, 8)),
-    "fgdm": tuple({"candidates": count} for count in (1, 2, 4, 8)),
+    OURS: tuple({"candidates": count} for count in (1, 4, 8, 12)),
+    "fgdm": tuple({"candidates": count} for count in (1, 4, 8, 12)),
     "sdedit": tuple({"strength": value} for value in (0.2, 0.3, 0.5, 0.7)),
     "ilvr": tuple({"factor": factor, "until": until} for factor in (4, 8) for until in (0.0, 0.5)),
     "ilvr-edges": tuple({"factor": factor, "part": "high-pass", "until": u} for factor in (4, 8) for u in (0.0, 0.5)),

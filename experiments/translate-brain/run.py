@@ -135,12 +135,12 @@ class Study:
 
     def train(self) -> None:
         """The prior of the study, those of its rivals, and the networks that learn from pairs."""
-        for name in ("t1", "t1-edges", "t2", "t1-lmi"):
+        for name in ("t1-start", "t1", "t1-edges", "t2", "t1-lmi"):
             if (self.size.folder / name / "model.safetensors").exists():
                 continue
             words = ["train", "translate-prior", "--config", str(HERE / "priors" / f"{name}.yaml")]
             words += ["--output", str(self.size.folder / name), "--data", str(self.size.data)]
-            words += [] if name == "t1" else ["--initial", str(self.size.folder / "t1")]
+            words += [] if name == "t1-start" else ["--initial", str(self.size.folder / "t1-start")]
             if program([*words, *self.size.words]) != 0:
                 sys.exit(f"stopped at {name}; the same call goes on from here")
         heads = [self.head(name) for name in TRAINING]
