@@ -49,7 +49,7 @@ PRESETS = Path("src/skiagraph/presets/synthesize")
 KINDS = ("data", "train", "sweep", "synthesize", "audit", "downstream", "collect")
 SWEEPS = {  # name: mode, preset, images of each class, scales
     "default": ("harden", "default", 2, ("0", "2", "5", "10", "20")),
-    "reference": ("harden", "reference", 1, ("0", "5", "30")),
+    "reference": ("harden", "reference", 2, ("0", "5", "30")),
     "pairs": ("two-stage", "default", 6, ("0", "1", "2", "5", "10", "20")),
 }
 NETWORKS = ("lenet", "alexnet", "vgg-11", "resnet-10", "resnet-18", "densenet", "efficientnet-b0", "senet")
