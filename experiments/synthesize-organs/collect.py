@@ -86,8 +86,8 @@ def screened(folder: Path) -> list[str]:
         return []
     said = "Ideas how uncertain crops could be used better, scored by `screen.py` on the 105 validation crops, never"
     said += "\non the test crops; the named arms beside them. No figure here can be set beside one of the test crops."
-    head = tables.read_text().split("### Recall")[0]
-    return ["## Tried on the validation crops", "", said, "", *described(), "", head]
+    heads = [path.read_text().split("### Recall")[0] for path in sorted(folder.glob("downstream*/tables.md"))]
+    return ["## Tried on the validation crops", "", said, "", *described(), "", *heads]
 
 
 def synthesised(places: Mapping[str, Path]) -> list[str]:

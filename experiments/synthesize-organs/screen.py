@@ -6,6 +6,7 @@ needs the networks and sets of `run.py`, and takes about forty minutes on one fr
 
     --only score               some of the steps: crops, learner, draw, choose, score; `run.py` collects
     --ideas mined learner      some of the ideas
+    --only score --ideas hard-real --ratio 0.9   small sets, beside few others at the same ratio
     --minutes 10               start no classifier's training after so long; what is there is scored
 
 Every idea is a set of crops. Some are drawn by `skiagraph synthesize`; others are chosen from sets that were drawn. The
@@ -37,7 +38,7 @@ PRESETS = Path("src/skiagraph/presets/synthesize")
 KINDS = ("crops", "learner", "draw", "choose", "score")
 NETWORKS = ("lenet", "resnet-10", "densenet", "vit")
 GIVEN = ("unguided", "classifier", "cfg", "uncertainty", "uncertainty-strong", "hardened")
-PER_CLASS, SURE = 25, 0.8
+PER_CLASS, SURE, RATIO = 25, 0.8, 2.0
 TARGET = ("--guide.measure", "log_odds_target")
 
 
@@ -47,7 +48,7 @@ class Drawn:
 
     words: tuple[str, ...]
     guide: Path | None = OWNER / "noisy-classifier"
-    per_class: int = PER_CLASS
+    per_class: int | None = PER_CLASS
     real: Path = OWNER
 
 
@@ -76,6 +77,7 @@ IDEAS: dict[str, Drawn | Chosen] = {
         ("--mode", "harden", "--walk.inversion", "noised", "--walk.depth", "0.5", *TARGET, "--guide.scale", "5"),
         *(OWNER / "noisy-classifier", PER_CLASS, FEW),
     ),
+    "hard-real": Drawn(("--mode", "harden", *TARGET, "--guide.scale", "10"), *(OWNER / "noisy-classifier", None, FEW)),
     "half": Chosen(("unguided", "uncertainty")),
     "sure": Chosen(("uncertainty",), sure=SURE, per_class=22),
     "mined": Chosen(("pool",), LEARNER, SURE),
@@ -95,6 +97,7 @@ SAID = {
     "learner-cfg": "the same, with classifier-free scale 1",
     "edited": "the 111 crops, noised to sigma^2 = 0.5 and drawn again, unpushed",
     "edited-hard": "the same, pushed (scale 5)",
+    "hard-real": "the 111 crops themselves, inverted and pushed at scale 10, once each",
     "half": "half unguided, half `uncertainty`",
     "sure": "of `uncertainty` those to which the judge gives their label with p > 0.8, 22 of each class",
     "mined": "of `pool` the 25 of each class that the learner is least sure of, the judge p > 0.8",
@@ -156,7 +159,8 @@ def draw(name: str, idea: Drawn) -> None:
     words = ["synthesize", "--prior", str(OWNER / "prior"), "--judge", str(OWNER / "judge")]
     words += ["--classifier", str(idea.guide)] if idea.guide is not None else []
     words += ["--real", str(idea.real / "crops"), "--real-data.split", str(idea.real / "split.json")]
-    words += ["--per-class", str(idea.per_class), *idea.words, "--threads", "1", "--output", str(folder)]
+    words += ["--per-class", str(idea.per_class)] if idea.per_class is not None else []
+    words += [*idea.words, "--threads", "1", "--output", str(folder)]
     run(words, (0, 5))
 
 
@@ -214,21 +218,23 @@ def choose(name: str, idea: Chosen) -> None:
     partial.rename(folder)
 
 
-def ready(names: Sequence[str]) -> Iterator[str]:
+def ready(names: Sequence[str], ratio: float) -> Iterator[str]:
     """Sets that are there and large enough for the ratio, in order."""
     for name in names:
-        if name not in POOLS and (place(name) / "manifest.csv").exists() and len(kept(name)) >= 222:
+        if name not in POOLS and (place(name) / "manifest.csv").exists() and len(kept(name)) >= round(ratio * 111):
             yield name
 
 
-def score(names: Sequence[str], minutes: float | None) -> None:
-    """Train and score classifiers with every set, on the validation crops."""
-    words = ["evaluate", "downstream", "--real", str(CROPS), "--ratio", "2", "--synthetic"]
-    words += [word for name in ready((*GIVEN, *names)) for word in (name, str(place(name)))]
+def score(names: Sequence[str], ratio: float, minutes: float | None) -> None:
+    """Train and score classifiers with every set, on the validation crops; a smaller ratio has a folder of its own."""
+    given = GIVEN if ratio == RATIO else ("unguided", "cfg", "uncertainty")
+    words = ["evaluate", "downstream", "--real", str(CROPS), "--ratio", f"{ratio:g}", "--synthetic"]
+    words += [word for name in ready((*given, *names), ratio) for word in (name, str(place(name)))]
     words += ["--against", "unguided", "--controls", "--networks", *NETWORKS, "--seeds", "2"]
     words += ["--training.steps", "300", "--training.batch", "32", "--draw", "patients-by-class"]
     words += ["--minutes", str(minutes)] if minutes is not None else []
-    run([*words, "--threads", "1", "--output", str(HERE / "downstream")])
+    folder = HERE / ("downstream" if ratio == RATIO else f"downstream-{ratio:g}")
+    run([*words, "--threads", "1", "--output", str(folder)])
 
 
 def described() -> list[str]:
@@ -242,6 +248,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
     parser.add_argument("--ideas", nargs="*", choices=tuple(IDEAS), default=list(IDEAS))
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--ratio", type=float, default=RATIO)
     asked = parser.parse_args()
     os.chdir(ROOT)
     if "crops" in asked.only:
@@ -255,7 +262,7 @@ def main() -> None:
         elif isinstance(idea, Chosen) and "choose" in asked.only:
             choose(name, idea)
     if "score" in asked.only:
-        score(asked.ideas, asked.minutes)
+        score(asked.ideas, asked.ratio, asked.minutes)
 
 
 if __name__ == "__main__":
