@@ -218,12 +218,13 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
     if results:
         counts = {key: sum(run[key].values()) for key in ("real", "test") if key in run}
         lines += [f"{counts.get('real')} training crops, {counts.get('test')} test crops.", ""]
-        lines += [f"- {warning}" for warning in list(results.values())[-1]["warnings"]]
     for name, found in results.items():
         main = found["main"]
         title = "The claim" if name == "claim" else "All arms and controls"
         done = f"{len(main['runs'])} of {main['wanted_runs']} runs (network and seed)."
-        lines += ["", f"## {title}", "", done, "", (root / "downstream" / f"{name}-tables.md").read_text(), ""]
+        told = [f"- {warning}" for warning in found["warnings"]]
+        tables = (root / "downstream" / f"{name}-tables.md").read_text()
+        lines += ["", f"## {title}", "", done, "", *told, "", tables, ""]
     lines += screened(root / "screen")
     tried = sorted(place.parent.name for place in (lender / "audit").glob("*/audit.json"))
     further = [name for name in tried if name not in names and name in SAID]

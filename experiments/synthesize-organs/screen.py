@@ -92,11 +92,11 @@ SAID = {
     "pool": "unguided, 100 of each class; to choose from",
     "pool-cfg": "classifier-free scale 1, 60 of each class; to choose from",
     "mild": "pushed to log-odds 2 (p = 0.88) in place of 0.5 (p = 0.62)",
-    "mild-cfg": "the same, with classifier-free scale 1",
+    "mild-cfg": "pushed to log-odds 2 (p = 0.88) in place of 0.5 (p = 0.62), with classifier-free scale 1",
     "learner": "pushed by the learner's opinion in place of the owner's",
-    "learner-cfg": "the same, with classifier-free scale 1",
+    "learner-cfg": "pushed by the learner's opinion, with classifier-free scale 1",
     "edited": "the 111 crops, noised to sigma^2 = 0.5 and drawn again, unpushed",
-    "edited-hard": "the same, pushed (scale 5)",
+    "edited-hard": "the 111 crops, noised to sigma^2 = 0.5 and drawn again, pushed (scale 5)",
     "hard-real": "the 111 crops themselves, inverted and pushed at scale 10, once each",
     "half": "half unguided, half `uncertainty`",
     "sure": "of `uncertainty` those to which the judge gives their label with p > 0.8, 22 of each class",
@@ -239,7 +239,8 @@ def score(names: Sequence[str], ratio: float, minutes: float | None) -> None:
 
 def described() -> list[str]:
     """A line for each idea that was tried, for the results."""
-    return [f"- `{name}`: {SAID[name]}" for name in IDEAS if (place(name) / "manifest.csv").exists()]
+    done = {name: "run.json" if isinstance(idea, Drawn) else "manifest.csv" for name, idea in IDEAS.items()}
+    return [f"- `{name}`: {SAID[name]}" for name, file in done.items() if (place(name) / file).exists()]
 
 
 def main() -> None:
