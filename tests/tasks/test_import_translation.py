@@ -38,7 +38,6 @@ def test_the_prior_says_how_it_was_released(tmp_path: Path) -> None:
         "windows": 2,
         "search": "next",
         "pseudo_source": "same",
-        "show_source": "hidden",
         "dropout": 0.0,
         "flag": False,
         "patch": 5,

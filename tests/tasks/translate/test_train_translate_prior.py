@@ -118,9 +118,9 @@ def test_dropped_maps_and_flag_are_all_zero(heads: Path, tmp_path: Path, kind: s
 @pytest.mark.parametrize("fine", [0, 4])
 def test_fine_tuning_keeps_what_the_network_knew(heads: Path, tmp_path: Path, fine: int) -> None:
     shape = NETWORK | {"patch": 2, "fine": fine}
-    trunk = target_prior(heads, network=shape)
+    trunk = target_prior(heads, network=shape, condition={"show_source": "hidden"})
     trunk.prior.save(tmp_path / "trunk")
-    other = prior_settings(heads, tmp_path / "new", network=shape, condition={"kind": "edges"})
+    other = prior_settings(heads, tmp_path / "new", network=shape, condition={"kind": "edges", "show_source": "hidden"})
     from skiagraph.tasks.measurement.network import build_unet
 
     network = build_unet(target_network(other), 3)

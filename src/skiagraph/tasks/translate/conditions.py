@@ -59,7 +59,7 @@ class ConditionMaps:
         if measure is None:
             return 0
         maps = measure.channels(self.settings.windows) * (2 if self.dynamic else 1)
-        return maps + _SHOWN[self.settings.show_source] + int(self.settings.flag)
+        return maps + _SHOWN[self.settings.shown] + int(self.settings.flag)
 
     def of_images(self, source: Tensor, searched: Tensor | None = None, together: bool = False) -> Tensor:
         """(B, C, *S) with flag 1, of images (B, 1, *S) in [0, 1] with as many axes as the windows have.
@@ -69,34 +69,42 @@ class ConditionMaps:
             searched: what it is compared with, for dynamic maps.
             together: the images are slices of one scan, whose contrast has one direction.
         """
-        measure = self.measure
-        if measure is None:
-            raise ValueError("kind: found 'none'; there are no maps to make.")
-        if self.dynamic:
-            if searched is None:
-                raise ValueError("searched: found none; local mutual information compares two images.")
-            parts = [condition_maps(measure, source, searched)]
-        else:
-            parts = [cast(Descriptor, measure).describe(source)]
-        if self.settings.show_source == "values":
-            parts.append(source)
-        elif self.settings.show_source == "ranked":
-            parts.append(ranked(source, together))
-        if self.settings.flag:
-            parts.append(torch.ones_like(source))
-        return torch.cat(parts, 1)
+        return self._joined(self._maps(source, searched), source, together)
 
     def of_slabs(self, source: Tensor, searched: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) of the middle slices of slabs (B, D, H, W) in [0, 1]."""
+        """(B, C, H, W) of the middle slices of slabs (B, D, H, W) in [0, 1]; values and ranks are the slice's own."""
         middle = source.shape[1] // 2
+        own = source[:, middle, None]
         if self.settings.windows == 2:
-            seen = None if searched is None else searched[:, middle, None]
-            return self.of_images(source[:, middle, None], seen)
-        return self.of_images(source[:, None], None if searched is None else searched[:, None])[:, :, middle]
+            return self.of_images(own, None if searched is None else searched[:, middle, None])
+        maps = self._maps(source[:, None], None if searched is None else searched[:, None])
+        return self._joined(maps[:, :, middle], own, False)
 
     def of_stack(self, source: Tensor, searched: Tensor | None = None) -> Tensor:
         """(N, C, H, W) of a stack of neighbouring slices (N, 1, H, W) in [0, 1]."""
         if self.settings.windows == 2:
             return self.of_images(source, searched, together=True)
         seen = None if searched is None else searched.transpose(0, 1)[None]
-        return self.of_images(source.transpose(0, 1)[None], seen)[0].transpose(0, 1)
+        maps = self._maps(source.transpose(0, 1)[None], seen)
+        return self._joined(maps[0].transpose(0, 1), source, True)
+
+    def _maps(self, source: Tensor, searched: Tensor | None) -> Tensor:
+        measure = self.measure
+        if measure is None:
+            raise ValueError("kind: found 'none'; there are no maps to make.")
+        if not self.dynamic:
+            return cast(Descriptor, measure).describe(source)
+        if searched is None:
+            raise ValueError("searched: found none; local mutual information compares two images.")
+        return condition_maps(measure, source, searched)
+
+    def _joined(self, maps: Tensor, source: Tensor, together: bool) -> Tensor:
+        """Maps, what is shown of the source, flag."""
+        parts = [maps]
+        if self.settings.shown == "values":
+            parts.append(source)
+        elif self.settings.shown == "ranked":
+            parts.append(ranked(source, together))
+        if self.settings.flag:
+            parts.append(torch.ones_like(source))
+        return torch.cat(parts, 1)

@@ -70,7 +70,7 @@ class ReleasedTranslation:
 
     def __post_init__(self) -> None:
         record, condition = self.prior.prior.record, self.prior.condition
-        fits = condition.kind == "lmi-reference" and not condition.flag and condition.show_source == "hidden"
+        fits = condition.kind == "lmi-reference" and not condition.flag and condition.shown == "hidden"
         if not fits or record.parametrisation != "eps" or self.prior.dimensions != 2:
             raise InputError(
                 f"preset: found 'reference' with prior {record.name!r} of {condition.kind} maps; it needs a network of "

@@ -40,10 +40,11 @@ class ConditionSettings(Settings):
         description="What stands for the source in training: the target image itself as released, or the target image "
         "with intensities in random disorder, noise and shading, which teaches the network to ignore contrast.",
     )
-    show_source: ShownSource = Field(
-        "hidden",
+    show_source: ShownSource | None = Field(
+        None,
         description="Show the (pseudo-)source itself as well: its values, or values and ranks of the foreground, "
-        "turned over where they fall from the edge inwards, so that the contrast's direction need not be learned.",
+        "turned over where they fall from the edge inwards, so that the contrast's direction need not be "
+        "learned. Default: ranked with pseudo_source remapped, else hidden.",
     )
     dropout: float = Field(0.15, ge=0, lt=1, description="Share of training images without maps: these train a prior.")
     flag: bool = Field(True, description="A channel that says whether maps are given; the released network has none.")
@@ -58,13 +59,20 @@ class ConditionSettings(Settings):
             raise ValueError(f"search has no effect on {self.kind}, which does not see the state; leave it out")
         if self.kind == "lmi-reference" and self.windows == 3:
             raise ValueError("windows: the released maps have windows of 2 axes; kind 'lmi' has 3")
-        if self.show_source != "hidden" and self.pseudo_source == "same":
+        if self.show_source in ("values", "ranked") and self.pseudo_source == "same":
             raise ValueError("show_source with pseudo_source 'same' shows the network its answer; use 'remapped'")
         if self.dropout and not self.flag:
             raise ValueError("dropout without the flag channel: no maps and empty maps would look alike; set flag")
-        if self.kind == "none" and self.show_source != "hidden":
+        if self.kind == "none" and self.show_source in ("values", "ranked"):
             raise ValueError("show_source has no effect with kind 'none'; leave it out")
         return self
+
+    @property
+    def shown(self) -> ShownSource:
+        """What is shown of the source, with the default resolved."""
+        if self.show_source is not None:
+            return self.show_source
+        return "ranked" if self.kind != "none" and self.pseudo_source == "remapped" else "hidden"
 
 
 class ShapeSettings(Settings):
