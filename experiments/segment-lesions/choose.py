@@ -3,8 +3,8 @@
     python experiments/segment-lesions/choose.py
 
 Maps of the default on the validation head (normal volumes and lesions) and on normal slices of the training heads.
-Every rule is calibrated twice: on the validation head's normals, leaving out the one that is looked at, and on the
-training heads' normals, which are other heads: what comes of a rule when the head changes. Writes choice.json.
+Every rule is calibrated twice: on the validation head's own normals, and on the training heads' normals, which are
+other heads: what comes of a rule when the head changes. Writes choice.json.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from skiagraph.tasks.segment.command_settings import MaskSettings
 from skiagraph.tasks.segment.decide import CaseMap, calibrate, decide
 
 RULES = {
-    "area": (0.002, 0.005),
-    "smoothing_mm": (2.5, 3.5, 5.0),
+    "area": (0.0005, 0.001, 0.002, 0.005),
     "scale": ("none", "own"),
     "gate_confidence": (None, 0.95),
 }
@@ -85,19 +84,14 @@ def judged(groups: dict[str, list[StudyVolume]], maps: dict[str, NDArray[np.floa
 
     normals, lesions, others = ([case(one) for one in groups[key]] for key in ("normal", "lesion", "others"))
     voxel = float(np.prod(groups["normal"][0].spacing_mm)) / 1000
-    same = [
-        decide(one, rules, calibrate([*normals[:number], *normals[number + 1 :]], rules)).mask.sum() * voxel
-        for number, one in enumerate(normals)
-    ]
-    row = {"same_ml": float(np.mean(same))}
+    row: dict[str, float] = {}
     for name, known in (("same", calibrate(normals, rules)), ("other", calibrate(others, rules))):
         found = [
             dice(decide(one, rules, known).mask, volume.truth)
             for one, volume in zip(lesions, groups["lesion"], strict=True)
         ]
         row[f"{name}_dice"] = float(np.mean(found))
-        if name == "other":
-            row["other_ml"] = float(np.mean([decide(one, rules, known).mask.sum() * voxel for one in normals]))
+        row[f"{name}_ml"] = float(np.mean([decide(one, rules, known).mask.sum() * voxel for one in normals]))
     return row
 
 

@@ -35,7 +35,7 @@ class MaskSettings(Settings):
         "always marks something; fixed: `value`.",
     )
     value: float | None = Field(None, description="fixed: the threshold, in units of the map.")
-    area: float = Field(0.005, gt=0, lt=1, description="calibrated: share of a normal image that may lie above.")
+    area: float = Field(0.001, gt=0, lt=1, description="calibrated: share of a normal image that may lie above.")
     delta: float = Field(0.1, gt=0, lt=1, description="calibrated: share of normal images that may exceed that.")
     extent: float = Field(
         0.25,
