@@ -186,6 +186,13 @@ METHODS: dict[str, Method] = {
         lambda models, kind: _Network(Segmenter.load(models.folder / "segmenter")),
         HALF,
     ),
+    "taught-calibrated": Method(
+        "the same network, calibrated on normals like the maps",
+        "taught",
+        lambda models, kind: _Network(Segmenter.load(models.folder / "segmenter")),
+        MaskSettings(extent=0.0),
+        "taught",
+    ),
     "taught-3d": Method(
         "the same in 3 dimensions (stacks of 6 slices)",
         "taught",
@@ -197,6 +204,13 @@ METHODS: dict[str, Method] = {
         "ceiling",
         lambda models, kind: _Network(Segmenter.load(models.folder / "ceiling")),
         HALF,
+    ),
+    "ceiling-calibrated": Method(
+        "the same network, calibrated on normals like the maps",
+        "ceiling",
+        lambda models, kind: _Network(Segmenter.load(models.folder / "ceiling")),
+        MaskSettings(extent=0.0),
+        "ceiling",
     ),
 }
 """Rows by key; keys name the files of maps, too."""

@@ -215,3 +215,5 @@ def test_stacks_teach_a_network_in_three_dimensions(tmp_path: Path) -> None:
 def test_one_teacher_is_needed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one of them"):
         SegmenterSettings(data=tmp_path, output=tmp_path, images=1)
+    with pytest.raises(ValueError, match="sampling has no effect"):
+        SegmenterSettings(data=tmp_path, masks=tmp_path, output=tmp_path, images=1, sampling="sqrt")
