@@ -56,7 +56,7 @@ def _methods(rows: Sequence[Row], kind: str) -> list[str]:
     return [name for name in METHODS if name in there]
 
 
-def _table(rows: Sequence[Row], kind: str) -> list[str]:
+def _table(rows: Sequence[Row], kind: str, earlier: Sequence[str]) -> list[str]:
     lesions = _values(rows, kind, _methods(rows, kind)[0], "truth_ml")
     chance = np.mean(_values(rows, kind, _methods(rows, kind)[0], "chance_ap"))
     normals = _values(rows, kind, _methods(rows, kind)[0], "truth_ml", lesion=False)
@@ -76,7 +76,7 @@ def _table(rows: Sequence[Row], kind: str) -> list[str]:
         chosen = [row for row in rows if (row["kind"], row["method"], row["lesion"]) == (kind, name, True)]
         empty = sum(row["empty"] == "mask" for row in chosen)
         cells = [
-            METHODS[name].title,
+            METHODS[name].title + (" (**earlier prior**)" if name in earlier else ""),
             _shown(_values(rows, kind, name, "dice")),
             _shown(_values(rows, kind, name, "iou")),
             _shown(_values(rows, kind, name, "hd95_mm"), 0),
@@ -170,7 +170,7 @@ def write_results(
         lines += ["Left out: " + "; ".join(f"{name} ({why})" for name, why in record["left_out"].items()) + ".", ""]
     lines += ["## Every method", ""]
     for kind in kinds:
-        lines += _table(rows, kind)
+        lines += _table(rows, kind, settings.get("earlier", []))
         picture = _picture(rows, kind, volumes[kind], masks)
         if picture is not None:
             write_png(folder / f"{kind}.png", picture, {"Source": "inserted lesion"})
