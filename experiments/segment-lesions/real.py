@@ -103,10 +103,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path(__file__).parent)
     parser.add_argument("--archive", type=Path, help="pyradiomics-3.0.1.tar.gz, where it was fetched by hand")
     parser.add_argument("--maps", type=Path, default=Path("runs/segment/study/maps-2-6"), help="maps of run.py")
-    parser.add_argument("--calibration", type=int, default=9)
-    parser.add_argument(
-        "--methods", nargs="+", default=["default", "reference", "intensity", "layer-cam", "classifier-free"]
-    )
+    parser.add_argument("--calibration", type=int, default=12)
+    shown = ["default", "reference", "intensity", "layer-cam", "classifier-free", "taught"]
+    parser.add_argument("--methods", nargs="+", default=shown)
     args = parser.parse_args()
     files, rows, tiles = fetched(args.archive), [], []
     normals = study_volumes(args.data, "validation", "normal", args.calibration, STRIDE)
@@ -126,9 +125,11 @@ def main() -> None:
                 for start in range(0, len(slices), 8)
             ]
             maps = torch.cat(parts).detach().numpy()
-            with np.load(path) as content:
-                known = [CaseMap(one.name, content[one.name], one.foreground, one.spacing_mm) for one in normals]
-            calibration = calibrate(known, method.rule) if method.rule.threshold == "calibrated" else None
+            calibration = None
+            if method.rule.threshold == "calibrated":
+                with np.load(path) as content:
+                    known = [CaseMap(one.name, content[one.name], one.foreground, one.spacing_mm) for one in normals]
+                calibration = calibrate(known, method.rule)
             mask = decide(CaseMap(name, maps, brain, spacing), method.rule, calibration).mask
             found = score_volume(mask, truth, spacing, maps=maps, inside=brain)
             rows.append({"case": name, "method": key, **{k: getattr(found, k) for k in found.__dataclass_fields__}})

@@ -49,9 +49,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--calibration", type=int, default=12, help="validation volumes without lesion, at least 9")
     parser.add_argument("--stride", type=int, default=1, help="every so manieth slice")
     parser.add_argument("--steps", type=int, default=10, help="steps of the rivals' walks")
-    parser.add_argument(
-        "--earlier", nargs="+", default=[], choices=list(METHODS), help="methods whose maps stem from an earlier prior"
-    )
+    parser.add_argument("--earlier", nargs="+", default=[], help="kind/method whose maps stem from an earlier prior")
     parser.add_argument("--score", action="store_true", help="make no maps")
     parser.add_argument("--maps-only", action="store_true", help="make no figures (for shards)")
     parser.add_argument("--quick", action="store_true", help="two volumes, every fourth slice, four steps")

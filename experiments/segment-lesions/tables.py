@@ -76,7 +76,7 @@ def _table(rows: Sequence[Row], kind: str, earlier: Sequence[str]) -> list[str]:
         chosen = [row for row in rows if (row["kind"], row["method"], row["lesion"]) == (kind, name, True)]
         empty = sum(row["empty"] == "mask" for row in chosen)
         cells = [
-            METHODS[name].title + (" (**earlier prior**)" if name in earlier else ""),
+            METHODS[name].title + (" (**earlier prior**)" if f"{kind}/{name}" in earlier else ""),
             _shown(_values(rows, kind, name, "dice")),
             _shown(_values(rows, kind, name, "iou")),
             _shown(_values(rows, kind, name, "hd95_mm"), 0),
