@@ -22,6 +22,7 @@ SHOWN = ("copy", "histogram-matching", "matching-either", "sdedit", "ilvr", "fgd
 SHOWN = (*SHOWN, "intensity-lookup", "supervised")
 COLUMNS = (
     ("psnr", "PSNR dB", 2),
+    ("psnr_line", "PSNR after a line", 2),
     ("ssim", "SSIM", 3),
     ("ms_ssim", "MS-SSIM", 3),
     ("gmsd", "GMSD", 3),
@@ -80,14 +81,14 @@ def _direction(folder: Path) -> list[str]:
         rows = []
         for name in [name for name in records if name not in (OURS, "target")]:
             cells = []
-            for column, digits in (("psnr", 2), ("dice", 3)):
+            for column, digits in (("psnr", 2), ("psnr_line", 2), ("dice", 3)):
                 one, slabs = _values(records[OURS], column)
                 found = paired_difference(one, _values(records[name], column)[0], groups=slabs, resamples=2000)
                 verdict = "ahead" if found.low > 0 else "behind" if found.high < 0 else "open"
                 cells.append(f"{found.mean:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}] {verdict}")
             rows.append([name, *cells, "target" if name in TARGET else ""])
         lines += ["Ours minus the rival on the same slices:", ""]
-        lines += _table(["rival", "PSNR dB", "tissue Dice", ""], rows)
+        lines += _table(["rival", "PSNR dB", "PSNR after a line", "tissue Dice", ""], rows)
     return lines
 
 

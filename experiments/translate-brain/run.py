@@ -218,6 +218,9 @@ class Study:
         for calls in self.mine([self.size.calls // 2, self.size.calls, 2 * self.size.calls, self.size.long]):
             entry = Entry("skiagraph", {"candidates": 1, "rule": "ddpm" if calls == self.size.long else "dpmpp"})
             self.one(self.results / "steps" / f"{calls:04d}.json", *self.size.directions[0], entry, part, calls)
+        if not self.shard[0]:
+            tuned = self.results / "steps" / f"{self.size.calls:04d}-as-tuned.json"
+            self.one(tuned, *self.size.directions[0], self.options()[OURS], part, self.size.calls)
 
     def lesions(self) -> None:
         """Contrast of inserted lesions that is left, ten slices."""

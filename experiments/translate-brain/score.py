@@ -15,13 +15,16 @@ from skiagraph.tasks.translate.segmenter import TISSUE_NAMES, TissueSegmenter
 __all__ = ["PER_SLAB", "PER_SLICE", "SLAB", "score"]
 
 SLAB = 10
-PER_SLICE = ("psnr", "ssim", "ms_ssim", "gmsd")
+PER_SLICE = ("psnr", "psnr_line", "ssim", "ms_ssim", "gmsd")
 PER_SLAB = ("nmi", "dice", "hd95_mm", "volume_error", "slice_change")
 _CLASSES = {name: number + 1 for number, name in enumerate(TISSUE_NAMES)}
 
 
 def score(result: Tensor, truth: Tensor, mask: Tensor, tissues: Tensor, segmenter: TissueSegmenter) -> dict[str, Any]:
     """All figures; intensities in [0, 1] of the target's own scaling, range 1, inside the brain.
+
+    psnr_line is the PSNR after one gain and one offset for all slices, those that fit the truth best: what is left when
+    brightness and contrast, which differ between heads of one modality, do not count.
 
     Args:
         result, truth: (N, 1, H, W) in [-1, 1].
@@ -33,8 +36,10 @@ def score(result: Tensor, truth: Tensor, mask: Tensor, tissues: Tensor, segmente
     chosen, labels = mask[:, 0].numpy(), tissues[:, 0].numpy()
     found = segmenter(result, mask)[:, 0].numpy()
     slices: dict[str, list[float]] = {name: [] for name in PER_SLICE}
+    gain, offset = np.polyfit(pictures[0][chosen], pictures[1][chosen], 1)
     for one, other, inside in zip(*pictures, chosen, strict=True):
         slices["psnr"].append(psnr(one, other, 1.0, inside))
+        slices["psnr_line"].append(psnr(gain * one + offset, other, 1.0, inside))
         slices["ssim"].append(ssim(one, other, 1.0, inside))
         slices["ms_ssim"].append(multiscale_ssim(one, other, 1.0, inside, scales=3))
         slices["gmsd"].append(gradient_deviation(one, other, 1.0, inside))
