@@ -90,7 +90,10 @@ def leave_training(
         warnings=tuple(warnings),
         curves=(*loss, *curves),
         rows=tuple(rows),
-        tables=(*tables, Table("What was run", ("setting", "value"), tuple(cells), folded=True),),
+        tables=(
+            *tables,
+            Table("What was run", ("setting", "value"), tuple(cells), folded=True),
+        ),
         footer=f"skiagraph {record['skiagraph']}, commit {record['commit'] or 'unknown'}",
     )
     return write_page(page, folder / "report.html")

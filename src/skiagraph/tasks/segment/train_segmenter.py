@@ -62,9 +62,7 @@ class SegmenterSettings(LearnSettings):
             raise ValueError("prior, masks: give one of them, the prior whose maps or the masks to learn from")
         for name in ("augment", "sampling"):
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(
-                    f"{name} has no effect on a segmenter, whose images are mirrored; leave it out"
-                )
+                raise ValueError(f"{name} has no effect on a segmenter, whose images are mirrored; leave it out")
         if self.dimensions == 2 and self.depth != type(self).model_fields["depth"].default:
             raise ValueError("depth has an effect with dimensions 3 only; leave it out")
         return self
