@@ -168,7 +168,8 @@ def _region_table(result: Translated) -> Table:
 def _rows(scan: Scan, result: Translated) -> tuple[PictureRow, ...]:
     """Source, result and maps of evenly spaced slices with foreground, front of the head up."""
     filled = [number for number in range(len(scan.stack)) if bool(scan.stack.mask[number].any())]
-    chosen = sorted({filled[round(place)] for place in np.linspace(0, len(filled) - 1, min(_SHOWN, len(filled)))})
+    ends = (0.1 * (len(filled) - 1), 0.9 * (len(filled) - 1))  # the outermost slices show next to nothing
+    chosen = sorted({filled[round(place)] for place in np.linspace(*ends, min(_SHOWN, len(filled)))})
 
     def shown(images: Tensor, number: int) -> Any:
         return images[number, 0].numpy()[::-1]
@@ -176,7 +177,7 @@ def _rows(scan: Scan, result: Translated) -> tuple[PictureRow, ...]:
     rows = []
     for number in chosen:
         pictures = [
-            Picture(shown(scan.stack.unit, number), "source"),
+            Picture(shown(scan.stack.unit, number), "source", provenance="as given"),
             Picture(shown(result.unit, number), "translated"),
             Picture(shown(result.consistency, number), "consistency"),
         ]
