@@ -92,12 +92,12 @@ def write_results(path: Path, facts: dict[str, str], sections: Sequence[Section]
 
 
 def renew_results(path: Path, facts: dict[str, str], sections: Sequence[Section]) -> str:
-    """Replace sections of a page by new measurements of theirs; return why not, or nothing.
+    """Replace sections of a page by new measurements of theirs, add those it lacks; return why not, or nothing.
 
     Args:
         path: RESULTS.md of an earlier run of all parts.
         facts: those of this run; the machine and the versions must be those of the page.
-        sections: what was measured, each of which the page must have.
+        sections: what was measured.
     """
     if not path.exists():
         return f"{path}: there is no page of a whole run yet"
@@ -109,10 +109,10 @@ def renew_results(path: Path, facts: dict[str, str], sections: Sequence[Section]
     stamp = f"Measured again: {facts['Date']}, commit {facts['Commit']}, load {facts['Load before and after']}."
     for section in sections:
         places = [place for place, block in enumerate(blocks) if block.split("\n", 1)[0] == section.title]
-        if not places:
-            return f"{path}: the page has no section {section.title!r}; measure all parts"
         lines = _markdown(replace(section, remarks=(*section.remarks, stamp)))
-        blocks[places[0]] = "\n".join(lines).removeprefix("## ")
+        block = "\n".join(lines).removeprefix("## ")
+        place = places[0] if places else len(blocks)
+        blocks[place : place + 1] = [block]
     _write(path, "\n## ".join([head, *blocks]))
     return ""
 
