@@ -285,7 +285,7 @@ def score_volume(
 def resized_mask(mask: ArrayLike, size: tuple[int, int], released: bool = False) -> BoolArray:
     """A mask (H, W) on another grid: the nearest pixel, or as released, antialiased bilinear and > 0, which dilates.
 
-    Of a 30 x 30 square at 240 pixels the released rule makes 29 x 30 at 224 or thereabouts, in place of 28 x 28.
+    Of a square of 30 x 30 pixels in 240 the released rule makes 870 pixels of 224 x 224, where 28 x 28 = 784 are due.
     """
     from torch import from_numpy
     from torch.nn.functional import interpolate

@@ -13,7 +13,7 @@ from skiagraph.errors import InputError
 from skiagraph.tasks.translate.conditions import ConditionMaps
 from skiagraph.tasks.translate.method import SourceStack
 from skiagraph.tasks.translate.planes import PlaneAverage, in_plane, source_in_plane
-from skiagraph.tasks.translate.prior import TargetPrior
+from skiagraph.tasks.translate.prior import StackMaps, TargetPrior
 from skiagraph.tasks.translate.settings import ConditionSettings
 
 T = torch.tensor(400)
@@ -147,3 +147,13 @@ def test_a_folder_gives_the_same_prior(heads: Path, tmp_path: Path) -> None:
 def test_settings_that_contradict_each_other_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         prior_settings(tmp_path, tmp_path, **changes)
+
+
+@pytest.mark.parametrize("windows", [2, 3])
+def test_what_does_not_depend_on_the_state_is_made_once_and_stays(windows: int) -> None:
+    settings = ConditionSettings.model_validate({"kind": "lmi", "windows": windows})
+    maps, source = ConditionMaps(settings), stack(5).unit
+    kept = StackMaps(source, maps, low=0.0, high=1.0)
+    for seed in (1, 2):
+        state = stack(5, seed).unit
+        torch.testing.assert_close(kept(state, T, {}), maps.of_stack(source, state), rtol=0, atol=0)

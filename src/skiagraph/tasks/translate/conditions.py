@@ -88,6 +88,16 @@ class ConditionMaps:
         maps = self._maps(source.transpose(0, 1)[None], seen)
         return self._joined(maps[0].transpose(0, 1), source, True)
 
+    def cross_of_stack(self, source: Tensor, searched: Tensor) -> Tensor:
+        """The first channels of `of_stack` for dynamic maps: all of it that depends on the state."""
+        measure = self.measure
+        if measure is None:
+            raise ValueError("kind: found 'none'; there are no maps to make.")
+        if self.settings.windows == 2:
+            return measure(source, searched)
+        found = measure(source.transpose(0, 1)[None], searched.transpose(0, 1)[None])
+        return found[0].transpose(0, 1)
+
     def _maps(self, source: Tensor, searched: Tensor | None) -> Tensor:
         measure = self.measure
         if measure is None:

@@ -21,7 +21,7 @@ from skiagraph.tasks.translate.method import SourceStack
 from skiagraph.tasks.translate.settings import ConditionSettings
 from skiagraph.training.prior import Prior
 
-__all__ = ["MapStrength", "StackDenoiser", "TargetPrior"]
+__all__ = ["MapStrength", "StackDenoiser", "StackMaps", "TargetPrior"]
 
 
 @dataclass(eq=False)
@@ -139,10 +139,12 @@ class StackMaps:
     def __call__(self, state: Tensor, t: Tensor, cond: Condition) -> Tensor:
         """(N, C, H, W), without gradient."""
         with torch.no_grad():
-            due = self.maps.dynamic and self._calls % self.refresh == 0
-            if self._kept is None or due:
-                searched = (state - self.low) / (self.high - self.low) if self.maps.dynamic else None
+            searched = (state - self.low) / (self.high - self.low) if self.maps.dynamic else None
+            if self._kept is None:
                 self._kept = self.maps.of_stack(self.source, searched).to(state.dtype)
+            elif searched is not None and self._calls % self.refresh == 0:
+                cross = self.maps.cross_of_stack(self.source, searched).to(state.dtype)
+                self._kept = torch.cat([cross, self._kept[:, cross.shape[1] :]], 1)
             self._calls += 1
             return self._kept
 
