@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python experiments/translate-brain/run.py
 
 simulates the heads, trains the priors and networks, and does the rest; a step whose result is there is skipped. About
-75 minutes on one free core, most of it training.
+100 minutes on one free core, most of it training.
 
     --quick           20 slices, 6 calls, two directions, tiny trainings, into runs/translate-quick: about ten minutes
     --only score      some of the steps: data, train, tune, score, ablation, steps, lesions, real, collect
