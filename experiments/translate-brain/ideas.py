@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python experiments/translate-brain/ideas.py
 
-needs the heads and priors of `run.py`, and takes about half a minute on one free core. Prints PSNR in dB on five slices,
+needs the heads and priors of `run.py`, and takes half a minute on one free core. Prints PSNR in dB on five slices,
 6 mm apart, of the validation head: the prior before and after powers were among the stand-in sources, and the latter's
 result brought to the histogram of the training slices. Then the mean of every tissue in the true T1 of each head, and
 the PSNR of the best constant on the scored slices of the held-out one.
