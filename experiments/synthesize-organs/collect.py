@@ -22,9 +22,9 @@ ABOUT = {
     "training crops, the same that generator, guide and judge learned from, and half a synthetic crop for each one; "
     "few networks and seeds.",
     "trunk-wall-few": "A second set, to see whether the first one's answer is its own: ten parts of the wall of the "
-    "same patient's trunk, 28 x 28 pixels, split by slab. A reduced study: generator, guide and judge, trained a "
-    "quarter as long as the organs', learn from all training crops; classifiers learn from one crop in five and "
-    "as many synthetic ones, with two seeds.",
+    "same patient's trunk, 28 x 28 pixels, split by slab. Generator, guide and judge, trained half as long as the "
+    "organs', learn from all training crops; classifiers learn from one crop in five and as many synthetic ones. "
+    "Scales are those of the first set; nothing was chosen on this one.",
 }
 """What the other sets are, for the head of their results."""
 

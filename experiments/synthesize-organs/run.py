@@ -9,7 +9,7 @@ goes on.
     --set organs           classifiers of all 547 training crops, which the generator too has seen, in place of one in
                            five; fewer networks and seeds; into runs/organs
     --set trunk-wall-few   the second set: ten parts of the wall of the same trunk, one crop in five; its generator,
-                           guide and judge trained a quarter as long, one synthetic crop a real one, two seeds;
+                           guide and judge trained half as long, one synthetic crop a real one;
                            into runs/trunk-wall-few
     --only downstream      some of the steps: data, train, sweep, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
@@ -122,12 +122,9 @@ def sizes() -> dict[str, Size]:
     """The sets by name: eleven organs, the same from few crops, and a second set at a reduced size."""
     few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
-    short = {name: ("--images", count) for name, count in (("prior", "28000"), ("guide", "15000"), ("judge", "10000"))}
-    wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=12, sweeps=(), **short)
-    part = replace(
-        few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, ratio=1.0, seeds=2, sweep=()
-    )
-    part = replace(part, networks=("lenet", "vgg-11", "resnet-10", "vit"))
+    short = {name: ("--images", count) for name, count in (("prior", "50000"), ("guide", "30000"), ("judge", "20000"))}
+    wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=14, sweeps=(), **short)
+    part = replace(few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, ratio=1.0, sweep=())
     return {"organs-few": few, "organs": whole, "trunk-wall": wall, "trunk-wall-few": part}
 
 
