@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from typing import Any
 
@@ -192,6 +193,13 @@ def test_safe_walks_do_not_warn() -> None:
         every = Every.of(5, TABLE, Levels(4)(TABLE), multiply=True)
     assert len(label_flip_risks(TABLE, Levels(4)(TABLE), every=every)) == 1
     assert len(label_flip_risks(TABLE.respaced("ddim50"), Levels()(TABLE.respaced("ddim50")))) == 1
+
+
+def test_the_walks_that_a_warning_proposes_do_not_warn() -> None:
+    (reason,) = label_flip_risks(TABLE, Quadratic(6)(TABLE), 1.5)
+    quadratic, uniform = (int(word) for word in re.findall(r"(\d+) (?:quadratic|uniform)", reason))
+    assert label_flip_risks(TABLE, Quadratic(quadratic)(TABLE), 1.5) == ()
+    assert label_flip_risks(TABLE, Levels(1000 // uniform)(TABLE), 1.5) == ()
 
 
 class Frozen(nn.Module):

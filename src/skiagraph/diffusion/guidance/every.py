@@ -15,6 +15,7 @@ __all__ = ["Every", "LabelFlipWarning", "label_flip_risks", "warn_of_label_flips
 
 _FEWEST_UNIFORM = 100  # levels of a uniform grid below which raw guidance oversteps the boundary
 _LOW_NOISE, _FEWEST_LOW = 0.02, 4  # sigma^2 of the levels on which guidance depends; a uniform grid of 100 has 4
+_FEWEST_QUADRATIC = 25  # a quadratic grid that has them
 
 
 class LabelFlipWarning(UserWarning):
@@ -93,7 +94,8 @@ def label_flip_risks(
         held = "no trust region" if math.isinf(trust) else f"a trust region of {trust:g}"
         reasons.append(
             f"guidance on {found}, with {held}: pushes overstep the decision boundary and images lose their label. Set "
-            "the trust region to 1 or less, or walk a quadratic grid or at least 100 levels."
+            f"the trust region to 1 or less, or walk at least {_FEWEST_QUADRATIC} quadratic or {_FEWEST_UNIFORM} "
+            "uniform levels."
         )
     if every is not None and every.multiply and every.k > 1:
         reasons.append(_multiplied(every.k))
