@@ -91,6 +91,13 @@ def test_the_lesion_is_found_and_the_normal_case_stays_empty(folders: Path) -> N
     assert np.array_equal(mask > 0, truth)
     assert rows["ill"]["volume_ml"] == pytest.approx(truth.sum() * 36 / 1000)
     assert rows["ill"]["intensity_ml"] > 0
+    likely, source = (nibabel.load(folders / name) for name in ("run/ill.probability.nii.gz", "cases/ill.nii.gz"))
+    assert np.array_equal(likely.affine, source.affine)
+    assert likely.shape == source.shape
+    chance = likely.get_fdata().transpose(2, 1, 0)[:, ::-1]
+    assert chance[truth].min() > 0.9
+    assert chance.max() <= 1
+    assert np.median(chance[~truth]) < 0.1
     record = json.loads((folders / "run/run.json").read_text())
     for name in ("engine", "levels", "seeds", "tau", "sign", "threshold_rule", "gate", "normals"):
         assert name in record

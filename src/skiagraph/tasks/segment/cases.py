@@ -167,25 +167,34 @@ def mask_ml(case: Case, mask: NDArray[np.bool_]) -> float:
 
 
 def write_case(
-    case: Case, folder: Path, *, mask: NDArray[np.bool_], maps: NDArray[np.float32], score: float
+    case: Case,
+    folder: Path,
+    *,
+    mask: NDArray[np.bool_],
+    maps: NDArray[np.float32],
+    score: float,
+    probability: NDArray[np.float32] | None = None,
 ) -> dict[str, Path]:
     """Write mask and map in the form of the input, and what they amount to.
 
     Args:
         case: from `read_cases`.
-        folder: where to; files are NAME.mask.*, NAME.map.*, NAME.segmentation.dcm and NAME.json.
+        folder: where to; files are NAME.mask.*, NAME.map.*, NAME.probability.*, NAME.segmentation.dcm and NAME.json.
         mask: (D, H, W), on the case's own slices.
         maps: (D, H, W), larger where a lesion is likelier.
         score: of the gate, for the record.
+        probability: (D, H, W) in [0, 1]; None where no normal cases say what is usual.
     """
     import json
 
     from skiagraph.data.files import write_whole
 
-    for name, array in (("mask", mask), ("maps", maps)):
+    fields = {"map": maps} if probability is None else {"map": maps, "probability": probability}
+    for name, array in {"mask": mask, **fields}.items():
         if array.shape != (len(case.slices), *case.slices.shape[2:]):
             raise InputError(f"{name} has shape {array.shape}; the slices of {case.name} are {case.slices.shape}")
-    paths = _write_picture(case, folder, mask, maps) if case.volume is None else _write_volume(case, folder, mask, maps)
+    write = _write_picture if case.volume is None else _write_volume
+    paths = write(case, folder, mask, {name: array.astype(np.float32) for name, array in fields.items()})
     content = {
         "name": case.name,
         "volume_ml": mask_ml(case, mask),
@@ -199,7 +208,9 @@ def write_case(
     return paths
 
 
-def _write_volume(case: Case, folder: Path, mask: NDArray[np.bool_], maps: NDArray[np.float32]) -> dict[str, Path]:
+def _write_volume(
+    case: Case, folder: Path, mask: NDArray[np.bool_], fields: dict[str, NDArray[np.float32]]
+) -> dict[str, Path]:
     from skiagraph import __version__
     from skiagraph.data.dicom_segmentation import write_segmentation
     from skiagraph.data.volume import write_nifti
@@ -208,8 +219,8 @@ def _write_volume(case: Case, folder: Path, mask: NDArray[np.bool_], maps: NDArr
         raise InputError(f"{case.name} is a picture; it has no grid in space")
     back = volume_of_slices(mask.astype(np.uint8), case.volume)
     paths = {"mask": write_nifti(folder / f"{case.name}.mask.nii.gz", back)}
-    found = volume_of_slices(maps.astype(np.float32), case.volume)
-    paths["map"] = write_nifti(folder / f"{case.name}.map.nii.gz", found)
+    for name, array in fields.items():
+        paths[name] = write_nifti(folder / f"{case.name}.{name}.nii.gz", volume_of_slices(array, case.volume))
     if case.kind == "dicom":
         frames = np.asarray(back.array > 0).transpose(2, 1, 0)
         target = folder / f"{case.name}.segmentation.dcm"
@@ -219,14 +230,18 @@ def _write_volume(case: Case, folder: Path, mask: NDArray[np.bool_], maps: NDArr
     return paths
 
 
-def _write_picture(case: Case, folder: Path, mask: NDArray[np.bool_], maps: NDArray[np.float32]) -> dict[str, Path]:
+def _write_picture(
+    case: Case, folder: Path, mask: NDArray[np.bool_], fields: dict[str, NDArray[np.float32]]
+) -> dict[str, Path]:
     import io
 
     from skiagraph.data.files import write_whole
     from skiagraph.data.png import write_png
 
-    buffer = io.BytesIO()
-    np.save(buffer, maps.astype(np.float32))
-    paths = {"map": write_whole(folder / f"{case.name}.map.npy", buffer.getvalue())}
+    paths = {}
+    for name, array in fields.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        paths[name] = write_whole(folder / f"{case.name}.{name}.npy", buffer.getvalue())
     paths["mask"] = write_png(folder / f"{case.name}.mask.png", mask[0].astype(np.uint8) * 255)
     return paths

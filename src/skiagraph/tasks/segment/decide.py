@@ -24,6 +24,7 @@ from skiagraph.tasks.segment.calibrate import (
 )
 from skiagraph.tasks.segment.command_settings import MaskSettings
 from skiagraph.tasks.segment.masks import MaskRules, mask_of, parts_of, released_mask, smoothed
+from skiagraph.tasks.segment.probability import Tail, lesion_probability, normal_tail
 
 __all__ = ["Calibration", "CaseMap", "CaseMask", "calibrate", "decide", "read_calibration", "write_calibration"]
 
@@ -68,6 +69,7 @@ class Calibration:
         normals: how many cases.
         area, delta, gate_delta, smoothing_mm, gate_confidence, scale: as in `MaskSettings`.
         made_with: prior, classes and map settings; a calibration is used with the same only.
+        tail: how high the normal cases' maps reach, for probabilities; empty in a calibration of an older version.
     """
 
     threshold: float
@@ -82,6 +84,7 @@ class Calibration:
     made_with: str = ""
     gate_confidence: float | None = None
     scale: str = "none"
+    tail: Tail = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,7 @@ class CaseMask:
         score: of the gate: the heaviest part's mass, or the probability.
         needed: what the score had to reach; -inf without a gate.
         positive: whether the gate let the case through.
+        probability: (D, H, W) float32 by `lesion_probability`, whatever threshold and gate say; None without normals.
     """
 
     mask: NDArray[np.bool_]
@@ -101,6 +105,7 @@ class CaseMask:
     score: float
     needed: float
     positive: bool
+    probability: NDArray[np.float32] | None = None
 
 
 def calibrate(normals: Sequence[CaseMap], settings: MaskSettings, made_with: str = "") -> Calibration:
@@ -136,6 +141,7 @@ def calibrate(normals: Sequence[CaseMap], settings: MaskSettings, made_with: str
         made_with=made_with,
         gate_confidence=settings.gate_confidence,
         scale=settings.scale,
+        tail=normal_tail(blurred, [case.foreground for case in normals]),
     )
 
 
@@ -154,15 +160,17 @@ def decide(case: CaseMap, settings: MaskSettings, calibration: Calibration | Non
     blurred = case.blurred(settings)
     threshold = _threshold(blurred, case, settings, calibration)
     score, needed = _gate(blurred, case, settings, calibration)
+    tail = calibration.tail if calibration is not None else ()
+    likely = lesion_probability(blurred, case.foreground, tail) if tail else None
     if not score > needed:
-        return CaseMask(np.zeros(blurred.shape, dtype=np.bool_), threshold, score, needed, False)
+        return CaseMask(np.zeros(blurred.shape, dtype=np.bool_), threshold, score, needed, False, likely)
     least = calibration.least_mass if settings.gate == "map" and calibration is not None else -math.inf
     rules = MaskRules(minimum_mm3=settings.minimum_mm3, fill_holes=settings.fill_holes, keep=settings.keep)
     values, inside, spacing = _plane(blurred, case)
     mask = mask_of(values, threshold, inside, spacing, rules, least)
     if settings.extent > 0:
         mask = _to_extent(mask, values, spacing, threshold, settings.extent)
-    return CaseMask(mask.reshape(blurred.shape), threshold, score, needed, True)
+    return CaseMask(mask.reshape(blurred.shape), threshold, score, needed, True, likely)
 
 
 def _plane(
@@ -241,7 +249,8 @@ def read_calibration(path: Path, settings: MaskSettings, made_with: str) -> Cali
         made_with: what the present maps are made with.
     """
     try:
-        found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = Calibration(**{**content, "tail": tuple((float(z), float(s)) for z, s in content.get("tail", ()))})
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not readable as a calibration ({error}); calibrate again with normals") from error
     for name in ("area", "delta", "gate_delta", "smoothing_mm", "gate_confidence", "scale"):

@@ -145,9 +145,8 @@ def segment_with(
         one = looked(case, "case")
         made = decide(one.found, settings.mask, calibration)
         plain = decide(intensity_map(case, sign), _plain(settings.mask, baseline), baseline)
-        write_case(
-            case, settings.output, mask=made.mask, maps=one.found.maps.astype(np.float32), score=_finite(made.score)
-        )
+        maps, score = one.found.maps.astype(np.float32), _finite(made.score)
+        write_case(case, settings.output, mask=made.mask, maps=maps, score=score, probability=made.probability)
         rows.append(_row(one, made, plain))
         shown.append(_shown(one, made, plain))
         facts |= {
