@@ -22,7 +22,7 @@ from skiagraph.tasks.segment.segmenter import Segmenter
 from skiagraph.tasks.segment.settings import DifferenceSettings
 from skiagraph.training.classifier import Classifier
 
-__all__ = ["METHODS", "MapMethod", "Method", "Models"]
+__all__ = ["METHODS", "MapMethod", "Method", "Models", "map_name"]
 
 Group = Literal["ours", "reference", "intensity", "cam", "counterfactual", "healthy", "taught", "ceiling"]
 
@@ -53,6 +53,7 @@ class Method:
         build: from models and kind to the maps' function.
         rule: from map to mask; the default is calibrated on normal volumes.
         like: method whose maps are used again with another rule.
+        kindless: whether its maps do not depend on the kind of lesion, so that one file serves all kinds.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Method:
     build: Callable[[Models, str], MapMethod]
     rule: MaskSettings = field(default_factory=MaskSettings)
     like: str | None = None
+    kindless: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,19 +161,25 @@ METHODS: dict[str, Method] = {
         lambda models, kind: GuidedCounterfactual(
             models.prior(kind), models.classifier("noisy-classifier"), steps=models.steps
         ),
+        kindless=True,
     ),
     "classifier-free": Method(
         "classifier-free counterfactual (Sanchez)",
         "counterfactual",
         lambda models, kind: ClassifierFreeCounterfactual(models.prior(kind), steps=models.steps),
+        kindless=True,
     ),
     "anofpdm": Method(
-        "AnoFPDM", "counterfactual", lambda models, kind: AnoFPDM(models.prior(kind), steps=models.steps)
+        "AnoFPDM",
+        "counterfactual",
+        lambda models, kind: AnoFPDM(models.prior(kind), steps=models.steps),
+        kindless=True,
     ),
     "healthy": Method(
         "healthy-only, simplex noise (AnoDDPM)",
         "healthy",
         lambda models, kind: HealthyReconstruction(models.prior(kind), steps=models.steps // 2),
+        kindless=True,
     ),
     "healthy-patched": Method(
         "healthy-only, Gaussian noise, 2 x 2 patches (pDDPM)",
@@ -179,12 +187,14 @@ METHODS: dict[str, Method] = {
         lambda models, kind: HealthyReconstruction(
             models.prior(kind), steps=models.steps // 2, noise="gaussian", patches=2
         ),
+        kindless=True,
     ),
     "taught": Method(
         "U-Net taught by the maps (image labels only)",
         "taught",
         lambda models, kind: _Network(Segmenter.load(models.folder / "segmenter")),
         HALF,
+        kindless=True,
     ),
     "taught-calibrated": Method(
         "the same network, calibrated on normals like the maps",
@@ -192,18 +202,21 @@ METHODS: dict[str, Method] = {
         lambda models, kind: _Network(Segmenter.load(models.folder / "segmenter")),
         MaskSettings(extent=0.0),
         "taught",
+        True,
     ),
     "taught-3d": Method(
         "the same in 3 dimensions (stacks of 6 slices)",
         "taught",
         lambda models, kind: _Network(Segmenter.load(models.folder / "segmenter-3d")),
         HALF,
+        kindless=True,
     ),
     "ceiling": Method(
         "U-Net taught by masks (ceiling)",
         "ceiling",
         lambda models, kind: _Network(Segmenter.load(models.folder / "ceiling")),
         HALF,
+        kindless=True,
     ),
     "ceiling-calibrated": Method(
         "the same network, calibrated on normals like the maps",
@@ -211,6 +224,13 @@ METHODS: dict[str, Method] = {
         lambda models, kind: _Network(Segmenter.load(models.folder / "ceiling")),
         MaskSettings(extent=0.0),
         "ceiling",
+        True,
     ),
 }
 """Rows by key; keys name the files of maps, too."""
+
+
+def map_name(kind: str, name: str) -> str:
+    """The file of a method's maps: one a kind, or one for all."""
+    method = METHODS[name]
+    return f"{'any' if method.kindless else kind}-{method.like or name}.npz"

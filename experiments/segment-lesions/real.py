@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from methods import METHODS, Models
+from methods import METHODS, Models, map_name
 from numpy.typing import NDArray
 from tables import tile
 from volumes import study_volumes
@@ -114,7 +114,7 @@ def main() -> None:
         places = np.argsort(-truth.sum((1, 2)))[:2]
         marks = {}
         for key in args.methods:
-            method, path = METHODS[key], args.maps / f"hyper-{METHODS[key].like or key}.npz"
+            method, path = METHODS[key], args.maps / map_name("hyper", key)
             if not path.is_file():
                 print(f"{key}: no calibration maps at {path}; left out", flush=True)
                 continue

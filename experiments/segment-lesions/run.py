@@ -6,8 +6,9 @@
     python experiments/segment-lesions/run.py --kinds iso        one shard; shards share the folder of maps
     python experiments/segment-lesions/run.py --score            figures from the maps there are
 
-Maps are kept, one file a kind and method, so that a run that was stopped goes on where it was. Methods whose networks
-are not there are left out and named. `--quick` takes two volumes of each and coarse walks: a test of the machinery.
+Maps are kept, one file a kind and method (one for all kinds where the kind plays no part), so that a run that was
+stopped goes on where it was. Methods whose networks are not there are left out and named. `--quick` takes two volumes
+of each and coarse walks: a test of the machinery.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from methods import METHODS, MapMethod, Method, Models
+from methods import METHODS, MapMethod, Method, Models, map_name
 from numpy.typing import NDArray
 from tables import write_results
 from volumes import StudyVolume, study_volumes
@@ -69,7 +70,7 @@ def volumes_of(args: argparse.Namespace, kind: str) -> dict[str, list[StudyVolum
 
 
 def map_file(args: argparse.Namespace, kind: str, name: str) -> Path:
-    return args.output / f"maps-{args.stride}-{args.steps}" / f"{kind}-{METHODS[name].like or name}.npz"
+    return args.output / f"maps-{args.stride}-{args.steps}" / map_name(kind, name)
 
 
 def make_maps(args: argparse.Namespace, kind: str, name: str, volumes: dict[str, list[StudyVolume]]) -> None:
