@@ -54,6 +54,37 @@ def test_what_comes_in_from_outside_is_background() -> None:
     assert float(shifted(torch.ones(4, 1, 16, 16), Streams(range(4))).min()) == -1
 
 
+def test_a_moved_rim_is_as_bright_as_the_inside() -> None:
+    rows, columns = torch.meshgrid(torch.arange(48.0), torch.arange(40.0), indexing="ij")
+    disc = ((rows - 24) ** 2 + (columns - 20) ** 2 < 144)[None, None].expand(6, 2, 48, 40)
+    images = torch.where(disc, torch.tensor([0.2, 0.8]).reshape(1, 2, 1, 1), -1.0)
+    found = RandomShape(ShapeSettings())(images, Streams(range(6)))
+    for slice_, value in enumerate((0.2, 0.8)):
+        part = found[:, slice_]
+        torch.testing.assert_close(part[part > -1], torch.full_like(part[part > -1], value), rtol=0, atol=1e-5)
+    assert found[0].ne(images[0]).any()
+
+
+def test_the_foreground_can_be_given_for_all_slices() -> None:
+    images = torch.full((1, 2, 16, 16), -1.0)
+    images[:, 0, 4:12, 4:12] = 0.5
+    images[:, 1, 4:12, 4:8] = 1.0  # a share of a tissue: its -1 beside it is a value, not background
+    still = RandomShape(ShapeSettings(flip=False, rotation=0, scale=0, shift=0, bend=1.0))
+    found = still(images, Streams([0]), images[:, :1] > -0.9)
+    inside = found[:, 0] > -1
+    torch.testing.assert_close(found[:, 0][inside], torch.full_like(found[:, 0][inside], 0.5), rtol=0, atol=1e-5)
+    between = found[:, 1][inside]
+    assert bool(((between > -0.9) & (between < 0.9)).any())
+
+
+def test_trim_takes_rims_of_every_depth_off() -> None:
+    images = torch.full((40, 1, 20, 20), -1.0)
+    images[:, :, 4:16, 4:16] = 0.5
+    trimmed = RandomShape(ShapeSettings(flip=False, rotation=0, scale=0, shift=0, bend=0, trim=2))
+    sides = (trimmed(images, Streams(range(40))) > -1).flatten(1).sum(1).sqrt().int()
+    assert sorted(set(sides.tolist())) == [8, 10, 12]
+
+
 def test_pieces_come_from_anywhere_and_are_the_same_alone() -> None:
     ramp = (torch.arange(32.0)[:, None] * 32 + torch.arange(32.0))[None, None].expand(6, 2, 32, 32) / 512 - 1
     still = {"flip": False, "rotation": 0, "scale": 0, "shift": 0, "bend": 0}

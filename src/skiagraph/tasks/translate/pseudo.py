@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,11 @@ from torch.nn import functional
 
 from skiagraph.tasks.translate.settings import ShapeSettings
 
-__all__ = ["RandomShape", "remapped"]
+__all__ = ["BACKGROUND", "RandomShape", "remapped"]
 
 _KNOTS = 4
 _NOISE, _SHADING, _UNCHANGED, _ORDERED = 0.04, 0.15, 0.15, 0.4
+BACKGROUND = -0.9999  # what is above is foreground, in [-1, 1]
 _DARKEST = 0.01  # of the foreground, which background, 0, is told from
 
 
@@ -85,8 +87,30 @@ class RandomShape:
 
     settings: ShapeSettings
 
-    def __call__(self, images: Tensor, streams: Any) -> Tensor:
-        """All slices of a sample change alike; draws as many numbers whatever is switched on."""
+    def __call__(self, images: Tensor, streams: Any, foreground: Tensor | None = None) -> Tensor:
+        """All slices of a sample change alike; draws as many numbers whatever is switched on.
+
+        Only foreground is interpolated from (normalised convolution): a pixel of the moved foreground is a mean of
+        foreground pixels, so that rims stay as bright as a masked scan shows them, and not half background.
+
+        Args:
+            images: (B, D, H, W) in [-1, 1].
+            streams: one a sample.
+            foreground: bool (B, D or 1, H, W); default: what is not -1. -1 outside of it after the move.
+        """
+        inside = images > BACKGROUND if foreground is None else foreground
+        grid, trim = self._grid(images, streams)
+        weight = inside.to(images).expand_as(images)
+        total, share = (
+            functional.grid_sample(part, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            for part in ((images + 1) * weight, weight)
+        )
+        kept = _trimmed(share > 0.5, trim, self.settings.trim)
+        moved = torch.where(kept, total / share.clamp(min=0.5), 0.0) - 1
+        return moved if self.settings.crop is None else _pieces(moved, self.settings.crop, streams)
+
+    def _grid(self, images: Tensor, streams: Any) -> tuple[Tensor, Tensor]:
+        """Where each pixel comes from (B, H, W, 2), and how far each sample's rim is trimmed (B,)."""
         chosen = self.settings
         height, width = images.shape[-2:]
         draws = 2 * streams.uniform(5).to(images) - 1
@@ -101,12 +125,22 @@ class RandomShape:
         grid = functional.affine_grid(theta, [len(images), 1, height, width], align_corners=False)
         smooth = functional.interpolate(bends, (height, width), mode="bicubic", align_corners=True)
         unit = torch.tensor([2 * chosen.bend / width, 2 * chosen.bend / height]).to(images)
-        grid = grid + smooth.permute(0, 2, 3, 1) * unit
-        moved = functional.grid_sample(images + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        return moved - 1 if chosen.crop is None else _pieces(moved - 1, (chosen.crop[0], chosen.crop[1]), streams)
+        trim = (streams.uniform() * (chosen.trim + 1)).floor()
+        return grid + smooth.permute(0, 2, 3, 1) * unit, trim.to(images)
 
 
-def _pieces(images: Tensor, size: tuple[int, int], streams: Any) -> Tensor:
+def _trimmed(inside: Tensor, depth: Tensor, deepest: int) -> Tensor:
+    """Foreground (B, D, H, W) without the `depth` outermost pixels (B,), of four neighbours each."""
+    cross = torch.tensor([[0, 1, 0], [1, 1, 1], [0, 1, 0]]).to(depth)[None, None]
+    found = inside
+    for step in range(deepest):
+        flat = found.to(depth).flatten(0, 1)[:, None]
+        eroded = functional.conv2d(flat, cross, padding=1).reshape(inside.shape) > 4.5
+        found = torch.where(_column(depth > step, inside), eroded, found)
+    return found
+
+
+def _pieces(images: Tensor, size: Sequence[int], streams: Any) -> Tensor:
     """A piece (B, D, *size) from anywhere in each sample."""
     shares = streams.uniform(2)
     found = []

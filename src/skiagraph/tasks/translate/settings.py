@@ -83,6 +83,12 @@ class ShapeSettings(Settings):
     scale: float = Field(0.1, ge=0, lt=1, description="Largest enlargement or reduction.")
     shift: float = Field(4.0, ge=0, description="Largest shift along each axis, in pixels.")
     bend: float = Field(2.0, ge=0, description="Standard deviation of a smooth displacement, in pixels.")
+    trim: int = Field(
+        0,
+        ge=0,
+        description="Take up to so many pixels off the foreground's rim, each number as often: brain masks differ in "
+        "how tight they are. Only for images with their background masked out.",
+    )
     crop: list[int] | None = Field(
         None,
         min_length=2,

@@ -15,7 +15,7 @@ from torch.nn import functional
 from skiagraph.diffusion.streams import Streams
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.progress import OnProgress, silent
-from skiagraph.tasks.translate.pseudo import RandomShape
+from skiagraph.tasks.translate.pseudo import BACKGROUND, RandomShape
 from skiagraph.tasks.translate.settings import ShapeSettings
 from skiagraph.training.order import derive_seed
 
@@ -104,13 +104,14 @@ def train_slice_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         network = SliceNetwork(outputs, training.channels).train()
-    shape = RandomShape(ShapeSettings())
+    shape = RandomShape(ShapeSettings(trim=2))
     optimiser = torch.optim.Adam(network.parameters(), training.learning_rate)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, training.steps)
     both = torch.cat([images, wanted], 1)
     for step in range(training.steps):
         streams = Streams([derive_seed("slice-network", training.seed, step, row) for row in range(training.batch)])
-        moved = shape(both[streams.integers(0, len(images))], streams)
+        chosen = both[streams.integers(0, len(images))]
+        moved = shape(chosen, streams, chosen[:, :1] > BACKGROUND)
         pictures = _graded(moved[:, :1], streams)
         optimiser.zero_grad(set_to_none=True)
         loss(network(pictures), moved[:, 1:]).backward()  # type: ignore[no-untyped-call]
