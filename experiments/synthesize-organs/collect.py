@@ -90,6 +90,17 @@ def screened(folder: Path) -> list[str]:
     return ["## Tried on the validation crops", "", said, "", *described(), "", *heads]
 
 
+def multiplied(folder: Path) -> list[str]:
+    """Many more synthetic crops than real ones, as `many.py` scored them."""
+    found = read(folder / "downstream" / "results.json")
+    if not found:
+        return []
+    main = found["main"]
+    said = f"Larger sets, drawn and scored by `many.py`. {len(main['runs'])} of {main['wanted_runs']} runs."
+    tables = (folder / "downstream" / "tables.md").read_text().split("### The sets against")[0]
+    return ["## Four and ten times as many", "", said, "", tables, ""]
+
+
 def synthesised(places: Mapping[str, Path]) -> list[str]:
     """What was drawn, kept and rejected."""
     rows = []
@@ -225,7 +236,7 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
         told = [f"- {warning}" for warning in found["warnings"]]
         tables = (root / "downstream" / f"{name}-tables.md").read_text()
         lines += ["", f"## {title}", "", done, "", *told, "", tables, ""]
-    lines += screened(root / "screen")
+    lines += [*multiplied(root / "many"), *screened(root / "screen")]
     tried = sorted(place.parent.name for place in (lender / "audit").glob("*/audit.json"))
     further = [name for name in tried if name not in names and name in SAID]
     places = {name: lender / "synthetic" / name for name in names}
