@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.helpers.tiny_sets import classes_of_spots
@@ -80,3 +82,16 @@ def test_a_class_that_training_would_not_see_is_refused(tmp_path: Path) -> None:
         fixed_split(run, open_images(run), write=False)
     with pytest.raises(ValueError, match="no effect with a split"):
         settings(tmp_path, split=tmp_path / "s.json", test=0.2)
+
+
+def test_labels_that_are_all_alike_and_images_that_show_nothing_are_refused(tmp_path: Path) -> None:
+    first, *rest = sorted(path for path in spots_folder(tmp_path / "data", 3).iterdir() if path.is_dir())
+    flat = first / "flat.png"
+    write_png(flat, np.zeros((12, 12), np.uint8))
+    with pytest.raises(DataError, match=rf"1 of \d+ images are of one value in every pixel, such as {first.name}/flat"):
+        open_images(settings(tmp_path))
+    flat.unlink()
+    for folder in rest:
+        shutil.rmtree(folder)
+    with pytest.raises(DataError, match=rf"found the labels \['{first.name}'\].*at least two"):
+        open_images(settings(tmp_path))

@@ -91,9 +91,9 @@ def balanced_places(labels: list[int], sampling: str, seed: int) -> Tensor:
 
 
 def open_images(settings: LearnSettings, on_progress: OnProgress = silent) -> LabelledImages:
-    """Read the data as the settings say."""
+    """Read the data as the settings say; labels that are all alike and images that show nothing are refused."""
     on_progress("reading images", 0, 0)
-    return read_labelled(
+    images = read_labelled(
         settings.data,
         size=settings.shape,
         channels=settings.channels,
@@ -104,6 +104,21 @@ def open_images(settings: LearnSettings, on_progress: OnProgress = silent) -> La
         fit=settings.fit,
         duplicates=settings.duplicates,
     )
+    there = [name for name, count in images.counts.items() if count]
+    if len(there) < 2:
+        raise DataError(
+            f"{settings.data}: found the labels {there}; what tells one label from another is learned from at least two. "
+            "Add images with another label"
+        )
+    flat = images.images.reshape(len(images), -1)
+    empty = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1)).tolist()
+    if empty:
+        named = ", ".join(images.names[place] for place in empty[:3])
+        raise DataError(
+            f"{settings.data}: {len(empty)} of {len(images)} images are of one value in every pixel, such as {named}; "
+            "nothing is shown there that a label could mean. Remove them"
+        )
+    return images
 
 
 def fixed_split(settings: LearnSettings, images: LabelledImages, *, write: bool) -> ImageSplit:
