@@ -107,8 +107,8 @@ def open_images(settings: LearnSettings, on_progress: OnProgress = silent) -> La
     there = [name for name, count in images.counts.items() if count]
     if len(there) < 2:
         raise DataError(
-            f"{settings.data}: found the labels {there}; what tells one label from another is learned from at least two. "
-            "Add images with another label"
+            f"{settings.data}: found the labels {there}; what tells labels apart is learned from at least two "
+            "of them. Add images with another label"
         )
     flat = images.images.reshape(len(images), -1)
     empty = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1)).tolist()
