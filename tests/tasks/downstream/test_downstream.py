@@ -234,6 +234,19 @@ def test_partial_studies_are_studies_with_fewer_seeds(sets: Path) -> None:
     assert len(set(order[: len(order) // 2])) == 2
 
 
+def test_a_test_image_among_those_trained_on_is_refused(sets: Path) -> None:
+    """Otherwise a set that copies the test images would look like the best one."""
+    (name,) = [path.name for path in (sets / "test").iterdir()][:1]
+    copy = sets / "made" / "images" / name / "copy.png"
+    copy.write_bytes((sets / "test" / name / "003.png").read_bytes())
+    with pytest.raises(DataError, match=rf"uncertainty: {name}/copy.png equals the test image {name}/003.png"):
+        read_study_sets(settings(sets))
+    copy.unlink()
+    read_study_sets(settings(sets))
+    with pytest.raises(DataError, match=r"real: .*000.png equals the test image"):
+        read_study_sets(settings(sets, test=sets / "real"))
+
+
 def test_refusals_name_the_argument(sets: Path) -> None:
     with pytest.raises(InputError, match=r"synthetic.uncertainty: holds 60 images, but ratio 10"):
         evaluate_downstream(settings(sets, ratio=10))

@@ -37,7 +37,7 @@ class StudySets:
 
 
 def read_study_sets(settings: DownstreamSettings) -> StudySets:
-    """Read all sets; other classes, sizes or shared patients are refused."""
+    """Read all sets; other classes or sizes, shared patients and test images among what is trained on are refused."""
     whole = read_labelled(
         settings.real, size=settings.shape, channels=settings.channels, window=settings.window, duplicates="allow"
     )
@@ -50,7 +50,21 @@ def read_study_sets(settings: DownstreamSettings) -> StudySets:
         if lacking:
             raise DataError(f"{name}: no image of class {lacking[0]!r}; every class needs one on each side")
     synthetic = {name: _synthetic(name, place, real, settings) for name, place in settings.synthetic.items()}
+    tested = _pictures(test)
+    for name, found in {"real": real, **{f"synthetic.{name}": found for name, found in synthetic.items()}}.items():
+        for picture, image in _pictures(found).items():
+            if picture in tested:
+                raise DataError(
+                    f"{name}: {image} equals the test image {tested[picture]} in every pixel; what classifiers are "
+                    "tested on must not be trained on. Remove it from one of the two, or test on other images"
+                )
     return StudySets(real, test, synthetic)
+
+
+def _pictures(found: LabelledImages) -> dict[bytes, str]:
+    """Names of images by their grey levels of 8 bits; images of one grey level, of which many are alike, left out."""
+    levels = np.rint((found.images + 1) * 127.5).astype(np.uint8)
+    return {level.tobytes(): name for level, name in zip(levels, found.names, strict=True) if np.ptp(level) > 0}
 
 
 def _sides(whole: LabelledImages, settings: DownstreamSettings) -> tuple[LabelledImages, LabelledImages]:
