@@ -71,6 +71,26 @@ def test_a_flipped_copy_fails_with_exit_code_5_and_everything_is_written(
     assert "FID" not in card
 
 
+def test_held_out_images_that_were_trained_on_are_no_baseline(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With them the distance of near-copies would be 0, and a noised copy would pass."""
+    noise = np.random.default_rng(0).normal(0, 0.02, (10, 1, *spots(1, 1).shape[2:])).astype(np.float32)
+    made = spots(3, 30)
+    made[:10] = np.clip(spots(1, 60)[:10] + noise, -1, 1)
+    folder(sets / "made", made)
+    folder(sets / "leaking", np.concatenate([spots(1, 60)[:20], spots(2, 40)]))
+    given = words(sets, "made", "--json")
+    given[given.index("--held-out") + 1] = str(sets / "leaking")
+    assert main(given) == 5
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["spaces"][0]["copies"] == 10
+    assert shown["spaces"][0]["unseen_images"] == 40
+    assert any(warning.startswith("20 held-out images equal") for warning in shown["warnings"])
+    given[given.index("--held-out") + 1] = str(sets / "training")
+    given[given.index("--output") + 1] = str(sets / "second")
+    assert main(given) == 3
+    assert "60 of 60 images" in capsys.readouterr().out
+
+
 def test_the_result_goes_into_the_model_card(sets: Path) -> None:
     Prior(filled(), record()).save(sets / "prior")
     assert main(words(sets, "independent", "--prior", str(sets / "prior"))) == 0

@@ -43,11 +43,16 @@ def audit_warnings(sets: AuditSets, audits: Sequence[SpaceAudit]) -> tuple[str, 
             f"{len(sets.held_out)} held-out images for {len(sets.synthetic)} synthetic ones: the distance that "
             "separates near-copies rests on few images, which the bootstrap interval accounts for."
         )
+    if sets.seen:
+        told.append(
+            f"{sets.seen} held-out images equal a training image: the split leaks. They are left out of the baseline; "
+            "similar ones of the same patients may remain in it."
+        )
     leaked = int((audits[0].baseline == 0).sum())
     if leaked:
         told.append(
-            f"{leaked} held-out images equal a training image: they were seen, or the split leaks. The baseline is too "
-            "near for all figures."
+            f"{leaked} held-out images equal a training image, moved or flipped: they were seen, or the split leaks. "
+            "The baseline is too near for all figures."
         )
     expected = 1 / audits[0].rules.share
     if len(sets.held_out) < expected:

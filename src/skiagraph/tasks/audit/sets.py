@@ -45,11 +45,18 @@ class AuditSet:
 
 @dataclass(frozen=True)
 class AuditSets:
-    """What is compared."""
+    """What is compared.
+
+    Args:
+        synthetic, training: the two sets.
+        held_out: unseen images; those that equal a training image are left out.
+        seen: how many those were.
+    """
 
     synthetic: AuditSet
     training: AuditSet
     held_out: AuditSet
+    seen: int = 0
 
 
 def read_audit_sets(settings: AuditSettings) -> AuditSets:
@@ -58,11 +65,25 @@ def read_audit_sets(settings: AuditSettings) -> AuditSets:
     channels, size = int(synthetic.images.shape[1]), synthetic.images.shape[2:]
     if channels not in (1, 3):
         raise InputError(f"synthetic: found {channels} channels; 1 or 3 are compared. Give its pictures")
-    others = [
+    training, held_out = (
         _read(place, name, settings, channels, (int(size[0]), int(size[1])))
         for name, place in (("training", settings.training), ("held_out", settings.held_out))
-    ]
-    return AuditSets(synthetic, *others)
+    )
+    unseen = _unseen(held_out, training)
+    if len(unseen) < LEAST:
+        raise DataError(
+            f"held_out: {len(held_out) - len(unseen)} of {len(held_out)} images of {settings.held_out} equal a "
+            f"training image, which leaves {len(unseen)}; at least {LEAST} that were never trained on say what chance "
+            "does. Give others, or name the sides with `split`"
+        )
+    return AuditSets(synthetic, training, unseen, len(held_out) - len(unseen))
+
+
+def _unseen(held_out: AuditSet, training: AuditSet) -> AuditSet:
+    """Held-out images that equal no training image; the others would make every distance look like chance."""
+    known = {image.tobytes() for image in training.images}
+    keep = np.array([image.tobytes() not in known for image in held_out.images])
+    return AuditSet(held_out.images[keep], tuple(np.array(held_out.names, dtype=object)[keep]))
 
 
 def labelled_place(place: Path) -> bool:
