@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from methods import METHODS, Models, map_name
 from numpy.typing import NDArray
-from tables import tile
+from tables import headed, tile
 from volumes import study_volumes
 
 from skiagraph.data.archives import Archive, Member, cache_folder, download, extract
@@ -140,7 +140,11 @@ def main() -> None:
             tiles += [tile(grey, None, 0), tile(grey, truth[place], 1)]
             tiles += [tile(grey, mask[place], 0) for mask in marks.values()]
     write_whole(args.results / "real.json", (json.dumps(rows, indent=0) + "\n").encode())
-    write_png(args.results / "real.png", contact_sheet(tiles, 2 + len(marks)), {"Source": "measured"})
+    write_png(
+        args.results / "real.png",
+        headed(contact_sheet(tiles, 2 + len(marks)), ["image", "truth", *marks]),
+        {"Source": "measured"},
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from skiagraph.data.files import write_whole
 from skiagraph.data.png import contact_sheet, write_png
 from skiagraph.evaluation.intervals import Interval, mean_interval, paired_difference
 
-__all__ = ["tile", "write_results"]
+__all__ = ["headed", "tile", "write_results"]
 
 Row = dict[str, Any]
 WORDS = {"hyper": "hyper-intense", "hypo": "hypo-intense", "iso": "iso-intense (texture and shape only)"}
@@ -233,7 +233,19 @@ def _picture(rows: Sequence[Row], kind: str, volumes: dict[str, list[StudyVolume
         for name in shown:
             mask = np.unpackbits(found[name][one.name], count=one.truth.size).reshape(one.truth.shape).astype(bool)
             tiles.append(tile(grey, mask[place], 0))
-    return contact_sheet(tiles, 2 + len(shown)) if tiles else None
+    return headed(contact_sheet(tiles, 2 + len(shown)), ["image", "truth", *shown]) if tiles else None
+
+
+def headed(sheet: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """The sheet with a name above every column of tiles."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    strip = Image.new("RGB", (sheet.shape[1], 22))
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size=16)
+    for number, name in enumerate(names):
+        left = number * (sheet.shape[1] + 2) / len(names)
+        draw.text((left + 64, 11), name, fill=(255, 255, 255), font=font, anchor="mm")
+    return np.concatenate([np.asarray(strip), sheet])
 
 
 def tile(grey: np.ndarray, mask: np.ndarray | None, channel: int) -> np.ndarray:
