@@ -29,7 +29,10 @@ ALLOWED: dict[str, set[str]] = {
     "terminal": {"tasks", "errors", "config"},  # how the command line shows what tasks report
 }
 TORCH_ONLY = {"diffusion", "physics", "similarity", "networks"}
-ALSO = {"networks": {"safetensors"}}  # the importer reads weights that others wrote
+ALSO = {
+    "networks": {"safetensors"},  # the importer reads weights that others wrote
+    "similarity": {"numba", "llvmlite", "numpy"},  # local information voxel by voxel, in machine code
+}
 FORBIDDEN_NAMES = {"utils", "util", "core", "base", "common", "helpers", "misc"}
 
 

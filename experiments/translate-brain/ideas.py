@@ -37,7 +37,7 @@ def main() -> None:
     for source in ("T2", "PD", "FLAIR"):
         stack = part_of(head.sources[source], part)
         streams = stack_streams(0, len(stack))
-        for name in ("t1-start", "t1"):
+        for name in ("t1-start", "t1-middle", "t1"):
             tools = Tools({"target": TargetPrior.load(size.folder / name)}, size.calls, slices)
             result = translation_method("skiagraph", tools, candidates=12)(stack, streams).images
             shown = {name: result}

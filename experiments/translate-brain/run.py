@@ -48,6 +48,14 @@ from skiagraph.tasks.translate.small_network import SmallTraining
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+PRIORS = {  # name: where its weights start
+    "t1-start": None,
+    "t1-middle": "t1-start",
+    "t1": "t1-middle",
+    "t1-edges": "t1",
+    "t2": "t1",
+    "t1-lmi": "t1",
+}
 STEPS = ("data", "train", "tune", "score", "ablation", "steps", "lesions", "real", "collect")
 VALIDATION = "cn200"
 PLAIN = ("target", "copy", "histogram-matching", "matching-either", "intensity-lookup", "supervised")
@@ -135,12 +143,12 @@ class Study:
 
     def train(self) -> None:
         """The prior of the study, those of its rivals, and the networks that learn from pairs."""
-        for name in ("t1-start", "t1", "t1-edges", "t2", "t1-lmi"):
+        for name, start in PRIORS.items():
             if (self.size.folder / name / "model.safetensors").exists():
                 continue
             words = ["train", "translate-prior", "--config", str(HERE / "priors" / f"{name}.yaml")]
             words += ["--output", str(self.size.folder / name), "--data", str(self.size.data)]
-            words += [] if name == "t1-start" else ["--initial", str(self.size.folder / "t1-start")]
+            words += [] if start is None else ["--initial", str(self.size.folder / start)]
             if program([*words, *self.size.words]) != 0:
                 sys.exit(f"stopped at {name}; the same call goes on from here")
         heads = [self.head(name) for name in TRAINING]

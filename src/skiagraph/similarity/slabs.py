@@ -1,4 +1,7 @@
-"""Local information of whole images: tiles that fit a memory cap, and batched histogram products within them."""
+"""Local information of whole images: tiles that fit a memory cap, and within them batched products of histograms.
+
+What is plain (single precision on the processor, no gradient, largest window) goes voxel by voxel instead: `compiled`.
+"""
 
 from __future__ import annotations
 
@@ -158,10 +161,29 @@ class _Tile:
         """Double precision is asked for exactness: nothing is left out."""
         return self.first.dtype == torch.float64
 
+    @property
+    def _compiled(self) -> bool:
+        """Whether machine code for voxels has this form."""
+        plain = self.plan.temperature is None and not self.plan.debias
+        return plain and self.first.dtype == torch.float32 and self.first.device.type == "cpu"
+
+    def _by_voxel(self, wanted: Tensor) -> Tensor:
+        from skiagraph.similarity.compiled import information_map
+
+        plan = self.plan
+        samples = zip(self.first.detach(), self.second.detach(), wanted, strict=True)
+        maps = [
+            information_map(plan.histogram, (a, b), self.patches, self.windows, chosen, plan.floor, plan.normalise)
+            for a, b, chosen in samples
+        ]
+        return torch.stack(maps)
+
     def values(self, mask: Tensor | None) -> Tensor:
         """Map (b, *region)."""
         graded = torch.is_grad_enabled() and (self.first.requires_grad or self.second.requires_grad)
         wanted = torch.ones(self.shape, dtype=torch.bool, device=self.first.device) if mask is None else mask
+        if not graded and self._compiled:
+            return self._by_voxel(wanted)
         exact = graded or self._exact
         trimmed = trim(self.plan.histogram, self.first, self.second, self.patches, self.windows, not exact)
         result = self.first.new_zeros(math.prod(self.shape))
