@@ -123,7 +123,8 @@ def sizes() -> dict[str, Size]:
     few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
     short = {name: ("--images", count) for name, count in (("prior", "50000"), ("guide", "30000"), ("judge", "20000"))}
-    wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=14, sweeps=(), **short)
+    wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=12, sweeps=(), **short)
+    wall = replace(wall, levels=("--walk.eta", "1", "--precision", "bfloat16"))  # eta 0 leaves a quarter in noise
     part = replace(few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, ratio=1.0, sweep=())
     return {"organs-few": few, "organs": whole, "trunk-wall": wall, "trunk-wall-few": part}
 
