@@ -1,10 +1,10 @@
-"""Do more synthetic crops help more? Four and ten times as many as there are real ones, unguided and pushed.
+"""Do more synthetic crops help more? Four times as many as there are real ones, and ten times as many unguided ones.
 
     OMP_NUM_THREADS=1 python experiments/synthesize-organs/many.py
 
-needs the networks of `run.py`, draws 100 crops of each class twice (the unguided ones are the pool of `screen.py`), and
-takes about half an hour on one free core; what is there is skipped. `run.py --only collect` puts the table into the
-results. 1,100 crops are 9.9 times the 111 real ones.
+needs the networks of `run.py`, draws 41 pushed crops of each class beside the unguided pool of `screen.py` (100 of each
+class, 9.9 times the 111 real ones), and takes about twenty minutes on one free core; what is there is skipped.
+`run.py --only collect` puts the table into the results.
 
     --only score --minutes 10    start no classifier's training after so long; what is there is scored
 """
@@ -19,11 +19,11 @@ import screen
 HERE = screen.FEW / "many"
 SETS = {"unguided": "pool", "uncertainty": "pool-uncertainty"}
 NETWORKS = ("lenet", "alexnet", "vgg-11", "resnet-10")
-SEEDS, RATIOS = 5, ("4", "9.9")
+SEEDS, RATIOS, SWEPT = 5, ("4", "9.9"), "unguided"
 
 
 def draw() -> None:
-    """100 crops of each class, unguided and pushed."""
+    """Unguided and pushed crops."""
     for name in SETS.values():
         idea = screen.IDEAS[name]
         if isinstance(idea, screen.Drawn):
@@ -37,6 +37,7 @@ def score(minutes: float | None) -> None:
     words += ["--controls"]
     words += ["--ratio", RATIOS[0], "--networks", *NETWORKS, "--seeds", str(SEEDS)]
     words += ["--sweep.ratios", *RATIOS[1:], "--sweep.networks", *NETWORKS, "--sweep.seeds", str(SEEDS)]
+    words += ["--sweep.arms", SWEPT]
     words += ["--training.steps", "300", "--training.batch", "32", "--draw", "patients-by-class"]
     words += ["--resamples", "2000", "--minutes", str(minutes)] if minutes is not None else ["--resamples", "2000"]
     screen.run([*words, "--threads", "1", "--output", str(HERE / "downstream")])

@@ -65,7 +65,7 @@ class Chosen:
 IDEAS: dict[str, Drawn | Chosen] = {
     "pool": Drawn(("--guide.measure", "none", "--seed", "1"), None, 100),
     "pool-cfg": Drawn(("--guide.measure", "none", "--cfg", "1", "--seed", "2"), None, 60),
-    "pool-uncertainty": Drawn((*TARGET, "--seed", "1", "--precision", "bfloat16"), per_class=100),
+    "pool-uncertainty": Drawn((*TARGET, "--seed", "1", "--precision", "bfloat16"), per_class=41),
     "mild": Drawn((*TARGET, "--guide.target", "2")),
     "mild-cfg": Drawn((*TARGET, "--guide.target", "2", "--cfg", "1")),
     "learner": Drawn(TARGET, LEARNER),
@@ -92,7 +92,7 @@ POOLS = ("pool", "pool-cfg", "pool-uncertainty")
 SAID = {
     "pool": "unguided, 100 of each class; to choose from",
     "pool-cfg": "classifier-free scale 1, 60 of each class; to choose from",
-    "pool-uncertainty": "as `uncertainty`, 100 of each class, the prior in bfloat16 (about one grey level off)",
+    "pool-uncertainty": "as `uncertainty`, 41 of each class, the prior in bfloat16 (about one grey level off)",
     "mild": "pushed to log-odds 2 (p = 0.88) in place of 0.5 (p = 0.62)",
     "mild-cfg": "pushed to log-odds 2 (p = 0.88) in place of 0.5 (p = 0.62), with classifier-free scale 1",
     "learner": "pushed by the learner's opinion in place of the owner's",
