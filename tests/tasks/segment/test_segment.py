@@ -19,7 +19,7 @@ from skiagraph.diffusion.difference import ConditionPair
 from skiagraph.diffusion.oracle import GaussianDenoiser
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.segment.command_settings import ExpectedPrior, MaskSettings, SegmentSettings
-from skiagraph.tasks.segment.decide import CaseMap, calibrate, decide, read_calibration, write_calibration
+from skiagraph.tasks.segment.decide import CaseMap
 from skiagraph.tasks.segment.labelled_prior import LabelledPrior
 from skiagraph.tasks.segment.maps import check_maps, difference_map
 from skiagraph.tasks.segment.references import require_expected
@@ -207,55 +207,6 @@ def test_coarser_slices_are_looked_at_on_the_priors_grid(folders: Path) -> None:
     result = segment_with(oracle(), chosen)
     assert result.rows[0]["windows"] == 4 * 4
     assert result.rows[0]["volume_ml"] == pytest.approx((head(1, True) > 140).sum() * 36 / 1000, rel=0.1)
-
-
-def case(maps: NDArray[np.float64], name: str = "case") -> CaseMap:
-    return CaseMap(name, maps, np.ones(maps.shape, dtype=np.bool_), (4.0, 3.0, 3.0))
-
-
-def test_rules_of_the_threshold_and_of_the_gate() -> None:
-    random = np.random.default_rng(0)
-    normals = [case(random.normal(size=(3, 8, 8))) for _ in range(9)]
-    rules = MaskSettings(smoothing_mm=0.0, minimum_mm3=0.0, extent=0.0, area=0.005)
-    known = calibrate(normals, rules)
-    strong = random.normal(size=(3, 8, 8))
-    strong[1, 2:5, 2:5] = 9.0
-    found = decide(case(strong), rules, known)
-    assert found.positive
-    assert found.mask[1, 2:5, 2:5].all()
-    assert found.mask.sum() < 15
-    assert found.score > found.needed == known.least_mass
-    half = decide(case(strong), rules.model_copy(update={"extent": 0.5}), known)
-    assert half.mask.sum() == 9
-    fixed = MaskSettings(threshold="fixed", value=8.0, gate="none", smoothing_mm=0.0, minimum_mm3=0.0, extent=0.0)
-    assert decide(case(strong), fixed, None).mask.sum() == 9
-    released = MaskSettings(threshold="otsu", gate="none", released=True)
-    assert decide(case(strong), released, None).mask[1, 2:5, 2:5].all()
-    assert decide(case(strong), rules.model_copy(update={"threshold": "anofpdm"}), known).mask[1, 3, 3]
-    own = rules.model_copy(update={"scale": "own"})
-    own_known = calibrate(normals, own)
-    louder = decide(case(7 * strong), own, own_known)
-    assert np.array_equal(louder.mask, decide(case(strong), own, own_known).mask)
-    assert louder.mask.any()
-    assert not decide(case(7 * random.normal(size=(3, 8, 8))), own, own_known).mask.any()
-    assert decide(case(7 * random.normal(size=(3, 8, 8))), rules, known).mask.any()
-    surer = calibrate(normals, rules.model_copy(update={"gate_confidence": 0.95}))
-    assert surer.gate_confidence == 0.95
-    assert surer.least_mass >= known.least_mass
-    with pytest.raises(InputError, match="calibration is missing"):
-        decide(case(strong), rules, None)
-    with pytest.raises(InputError, match="no classifier spoke"):
-        decide(case(strong), rules.model_copy(update={"gate": "classifier"}), known)
-
-
-def test_a_calibration_is_read_back_as_it_was(tmp_path: Path) -> None:
-    rules = MaskSettings()
-    known = calibrate([case(np.random.default_rng(n).normal(size=(2, 9, 9))) for n in range(9)], rules, "key")
-    write_calibration(tmp_path / "c.json", known)
-    assert read_calibration(tmp_path / "c.json", rules, "key") == known
-    (tmp_path / "c.json").write_text("{}")
-    with pytest.raises(DataError, match="not readable as a calibration"):
-        read_calibration(tmp_path / "c.json", rules, "key")
 
 
 def test_images_that_are_not_the_priors_are_refused() -> None:

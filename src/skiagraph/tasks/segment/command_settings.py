@@ -37,6 +37,13 @@ class MaskSettings(Settings):
     value: float | None = Field(None, description="fixed: the threshold, in units of the map.")
     area: float = Field(0.001, gt=0, lt=1, description="calibrated: share of a normal image that may lie above.")
     delta: float = Field(0.1, gt=0, lt=1, description="calibrated: share of normal images that may exceed that.")
+    found_area: float | None = Field(
+        0.002,
+        gt=0,
+        lt=1,
+        description="calibrated: the same share as `area` in cases that the gate let through, whose parts need no mass "
+        "of their own; at least `area`. null: every part must pass what the gate asks.",
+    )
     extent: float = Field(
         0.25,
         ge=0,

@@ -69,6 +69,8 @@ class Calibration:
         normals: how many cases.
         area, delta, gate_delta, smoothing_mm, gate_confidence, scale: as in `MaskSettings`.
         made_with: prior, classes and map settings; a calibration is used with the same only.
+        found_threshold: at found_area and delta, for parts of cases that the gate let through; None for `threshold`.
+        found_area: as in `MaskSettings`.
         tail: how high the normal cases' maps reach, for probabilities; empty in a calibration of an older version.
     """
 
@@ -84,6 +86,8 @@ class Calibration:
     made_with: str = ""
     gate_confidence: float | None = None
     scale: str = "none"
+    found_threshold: float | None = None
+    found_area: float | None = None
     tail: Tail = ()
 
 
@@ -112,16 +116,16 @@ def calibrate(normals: Sequence[CaseMap], settings: MaskSettings, made_with: str
     """Threshold and gate from cases without a lesion, at the stated rates.
 
     theta: `calibrated_threshold` of each case's (1 - area) quantile. Gate: the same of each case's heaviest part above
-    theta (0 where there is none), or `tolerance_limit` with a confidence.
+    theta (0 where there is none), or `tolerance_limit` with a confidence. A second, lower theta at `found_area` serves
+    cases that pass the gate: the rate on normal cases is the gate's and stays as it is.
 
     Args:
         normals: their maps; they should be cases that the prior never saw.
         settings: rates and smoothing.
         made_with: what the maps were made with.
     """
-    blurred = [case.blurred(settings) for case in normals]
-    quantiles = [foreground_quantile(m, c.foreground, settings.area) for m, c in zip(blurred, normals, strict=True)]
-    threshold = calibrated_threshold(quantiles, settings.delta)
+    blurred, foregrounds = [case.blurred(settings) for case in normals], [case.foreground for case in normals]
+    threshold, lower = _thresholds(blurred, foregrounds, settings)
     heaviest = [_heaviest(m, c, threshold) for m, c in zip(blurred, normals, strict=True)]
     told = [case.probability for case in normals if case.probability is not None]
     probability = calibrated_threshold(told, settings.gate_delta) if len(told) == len(normals) else None
@@ -141,8 +145,23 @@ def calibrate(normals: Sequence[CaseMap], settings: MaskSettings, made_with: str
         made_with=made_with,
         gate_confidence=settings.gate_confidence,
         scale=settings.scale,
-        tail=normal_tail(blurred, [case.foreground for case in normals]),
+        found_threshold=lower,
+        found_area=settings.found_area,
+        tail=normal_tail(blurred, foregrounds),
     )
+
+
+def _thresholds(
+    blurred: Sequence[NDArray[np.floating[Any]]], foregrounds: Sequence[NDArray[np.bool_]], settings: MaskSettings
+) -> tuple[float, float | None]:
+    """At `area`, and at `found_area`, which is never the stricter of the two."""
+
+    def at(area: float) -> float:
+        quantiles = [foreground_quantile(m, f, area) for m, f in zip(blurred, foregrounds, strict=True)]
+        return calibrated_threshold(quantiles, settings.delta)
+
+    lower = None if settings.found_area is None else at(max(settings.area, settings.found_area))
+    return at(settings.area), lower
 
 
 def decide(case: CaseMap, settings: MaskSettings, calibration: Calibration | None) -> CaseMask:
@@ -164,13 +183,22 @@ def decide(case: CaseMap, settings: MaskSettings, calibration: Calibration | Non
     likely = lesion_probability(blurred, case.foreground, tail) if tail else None
     if not score > needed:
         return CaseMask(np.zeros(blurred.shape, dtype=np.bool_), threshold, score, needed, False, likely)
-    least = calibration.least_mass if settings.gate == "map" and calibration is not None else -math.inf
+    threshold, least = _for_parts(threshold, settings, calibration)
     rules = MaskRules(minimum_mm3=settings.minimum_mm3, fill_holes=settings.fill_holes, keep=settings.keep)
     values, inside, spacing = _plane(blurred, case)
     mask = mask_of(values, threshold, inside, spacing, rules, least)
     if settings.extent > 0:
         mask = _to_extent(mask, values, spacing, threshold, settings.extent)
     return CaseMask(mask.reshape(blurred.shape), threshold, score, needed, True, likely)
+
+
+def _for_parts(threshold: float, settings: MaskSettings, calibration: Calibration | None) -> tuple[float, float]:
+    """Threshold and least mass of the parts of a case that passed the gate."""
+    if calibration is None or settings.gate == "none":
+        return threshold, -math.inf
+    if settings.threshold == "calibrated" and calibration.found_threshold is not None:
+        return calibration.found_threshold, -math.inf
+    return threshold, calibration.least_mass if settings.gate == "map" else -math.inf
 
 
 def _plane(
@@ -253,7 +281,7 @@ def read_calibration(path: Path, settings: MaskSettings, made_with: str) -> Cali
         found = Calibration(**{**content, "tail": tuple((float(z), float(s)) for z, s in content.get("tail", ()))})
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not readable as a calibration ({error}); calibrate again with normals") from error
-    for name in ("area", "delta", "gate_delta", "smoothing_mm", "gate_confidence", "scale"):
+    for name in ("area", "delta", "gate_delta", "smoothing_mm", "gate_confidence", "scale", "found_area"):
         if getattr(found, name) != getattr(settings, name):
             raise InputError(
                 f"mask.{name}: found {getattr(settings, name)}, but {path} was calibrated at {getattr(found, name)}; "
