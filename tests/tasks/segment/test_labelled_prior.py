@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +83,14 @@ def test_all_engines_answer_in_front_of_one_call() -> None:
 def test_priors_without_these_classes_are_refused(changes: Any, names: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         LabelledPrior.of(prior(**changes), *names)
+
+
+def test_a_folder_of_another_kind_of_prior_is_refused_as_one_without_labels(tmp_path: Path) -> None:
+    prior().save(tmp_path)
+    file = tmp_path / "prior.json"
+    file.write_text(file.read_text().replace('"kind": "unet"', '"kind": "consistent-unet"'))
+    with pytest.raises(InputError, match="not trained on labelled images by `skiagraph train class-prior`"):
+        LabelledPrior.load(tmp_path, "hyper", "normal")
 
 
 def test_a_class_that_was_never_trained_is_refused() -> None:

@@ -62,7 +62,14 @@ class LabelledPrior:
             present, absent: names; with two classes, the first is absent and the second present by default.
             device: where the network goes.
         """
-        return cls.of(Prior.load(folder, device=device), present, absent)
+        try:
+            found = Prior.load(folder, device=device)
+        except InputError as error:
+            raise InputError(
+                f"prior: {folder} was not trained on labelled images by `skiagraph train class-prior`, which is what is "
+                f"needed ({error})"
+            ) from error
+        return cls.of(found, present, absent)
 
     @classmethod
     def of(cls, prior: Prior, present: str | None = None, absent: str | None = None) -> LabelledPrior:
