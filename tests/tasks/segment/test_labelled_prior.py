@@ -89,7 +89,7 @@ def test_a_folder_of_another_kind_of_prior_is_refused_as_one_without_labels(tmp_
     prior().save(tmp_path)
     file = tmp_path / "prior.json"
     file.write_text(file.read_text().replace('"kind": "unet"', '"kind": "consistent-unet"'))
-    with pytest.raises(InputError, match="not trained on labelled images by `skiagraph train class-prior`"):
+    with pytest.raises(InputError, match="not trained by `skiagraph train class-prior` and knows no labels"):
         LabelledPrior.load(tmp_path, "hyper", "normal")
 
 

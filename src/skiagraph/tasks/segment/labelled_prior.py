@@ -64,10 +64,12 @@ class LabelledPrior:
         """
         try:
             found = Prior.load(folder, device=device)
-        except InputError as error:
+        except DataError as error:
+            if not str(error).startswith("architecture"):
+                raise
             raise InputError(
-                f"prior: {folder} was not trained on labelled images by `skiagraph train class-prior`, which is what is "
-                f"needed ({error})"
+                f"prior: {folder} was not trained by `skiagraph train class-prior` and knows no labels; give another "
+                f"({error})"
             ) from error
         return cls.of(found, present, absent)
 

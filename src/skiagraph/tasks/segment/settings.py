@@ -22,7 +22,7 @@ class DifferenceSettings(Settings):
         "reference: the released walks.",
     )
     levels: list[float] = Field(
-        [0.1, 0.18, 0.35, 0.68, 1.04],
+        [0.06, 0.18, 0.35, 0.68, 1.04],
         min_length=1,
         description="Noise-to-signal ratios, for images in [-1, 1]; not for the reference engine.",
     )

@@ -41,7 +41,7 @@ class SegmenterSettings(LearnSettings):
     sign: Literal["signed", "negative", "absolute", "evidence"] = Field(
         "evidence", description="What of the maps counts; evidence: where the lesion's label explains the image better."
     )
-    levels: list[float] = Field([0.1, 0.18, 0.35, 0.68, 1.04], min_length=1, description="Noise-to-signal ratios.")
+    levels: list[float] = Field([0.06, 0.18, 0.35, 0.68, 1.04], min_length=1, description="Noise-to-signal ratios.")
     draws: int = Field(2, ge=1, description="Draws of noise at each level.")
     low: float = Field(0.95, gt=0, lt=1, description="Quantile of the normals' maps below which there is no lesion.")
     high: float = Field(0.999, gt=0, lt=1, description="Quantile above which there is one.")
