@@ -222,7 +222,8 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
     results = {name: read(root / "downstream" / f"{name}-results.json") for name in ("claim", "all")}
     results = {name: found for name, found in results.items() if found}
     said = ABOUT.get(suffix.removeprefix("-")) or about.strip().split("\n\n")[-1].replace("\n", " ")
-    lines = ["# Synthetic organ crops: do they help?", "", said, ""]
+    shown = "crops of the trunk's wall" if "trunk-wall" in suffix else "organ crops"
+    lines = [f"# Synthetic {shown}: do they help?", "", said, ""]
     lines += [
         f"{provenance.get('set', '')}. Licence: {provenance.get('licence', '')}. Measured on torch {record['torch']},"
     ]
