@@ -158,6 +158,15 @@ def test_too_few_normals_a_case_among_them_and_an_empty_case_are_refused(folders
         segment_with(oracle(), settings(folders, input=folders / "empty"))
 
 
+def test_a_case_of_another_modality_is_refused_before_anything_is_written(folders: Path) -> None:
+    other = head(1, True)
+    other[:, 2:10, 3:-3] *= 0.3  # half of the head is dark in this sequence
+    write(folders / "other", "t2", other)
+    with pytest.raises(DataError, match=r"t2: its intensities are 0\.\d\d away .* another modality"):
+        segment_with(oracle(), settings(folders, input=folders / "other"))
+    assert not list((folders / "run").glob("t2*"))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -23,6 +23,7 @@ from skiagraph.tasks.segment.calibrate import (
     tolerance_limit,
 )
 from skiagraph.tasks.segment.command_settings import MaskSettings
+from skiagraph.tasks.segment.likeness import Profile
 from skiagraph.tasks.segment.masks import MaskRules, mask_of, parts_of, released_mask, smoothed
 from skiagraph.tasks.segment.probability import Tail, lesion_probability, normal_tail
 
@@ -72,6 +73,7 @@ class Calibration:
         found_threshold: at found_area and delta, for parts of cases that the gate let through; None for `threshold`.
         found_area: as in `MaskSettings`.
         tail: how high the normal cases' maps reach, for probabilities; empty in a calibration of an older version.
+        profile: intensities of the normal cases, which cases must resemble; empty for no such check.
     """
 
     threshold: float
@@ -89,6 +91,7 @@ class Calibration:
     found_threshold: float | None = None
     found_area: float | None = None
     tail: Tail = ()
+    profile: Profile = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +281,8 @@ def read_calibration(path: Path, settings: MaskSettings, made_with: str) -> Cali
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = Calibration(**{**content, "tail": tuple((float(z), float(s)) for z, s in content.get("tail", ()))})
+        tail = tuple((float(value), float(share)) for value, share in content.get("tail", ()))
+        found = Calibration(**{**content, "tail": tail, "profile": tuple(content.get("profile", ()))})
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{path}: not readable as a calibration ({error}); calibrate again with normals") from error
     for name in ("area", "delta", "gate_delta", "smoothing_mm", "gate_confidence", "scale", "found_area"):

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from skiagraph.tasks.segment.decide import (
     write_calibration,
 )
 from skiagraph.tasks.segment.labelled_prior import LabelledPrior
+from skiagraph.tasks.segment.likeness import require_alike, usual_profile
 from skiagraph.tasks.segment.look import Looked, intensity_map, look, made_with
 from skiagraph.tasks.segment.references import require_expected
 from skiagraph.tasks.segment.signs import with_learned_signs
@@ -142,6 +143,8 @@ def segment_with(
         write_calibration(settings.output / "calibration.json", calibration)
     rows, shown, facts = [], [], _facts(prior, settings, calibration)
     for case in cases:
+        require_alike(case, () if calibration is None else calibration.profile)
+    for case in cases:
         one = looked(case, "case")
         made = decide(one.found, settings.mask, calibration)
         plain = decide(intensity_map(case, sign), _plain(settings.mask, baseline), baseline)
@@ -163,11 +166,13 @@ def segment_with(
 
 
 def _apart(cases: Sequence[Case], normals: Sequence[Case]) -> None:
-    """Refuse a slice that is both a case and a normal case: its label would contradict itself."""
+    """Refuse a slice that is both a case and a normal case: its label contradicts itself; and cases unlike them."""
+    profile = usual_profile(normals) if normals else ()
     known = {case.slices.tobytes(): case.name for case in normals}
     for case in cases:
         if case.slices.tobytes() in known:
             raise DataError(f"{case.name}: also stands among the normals ({known[case.slices.tobytes()]}); remove one")
+        require_alike(case, profile)
 
 
 def _calibrations(
@@ -179,7 +184,8 @@ def _calibrations(
         return read_calibration(settings.calibration, settings.mask, key), None
     if not seen:
         return None, None
-    own = calibrate([one.found for one in seen], settings.mask, key)
+    profile = usual_profile([one.case for one in seen])
+    own = replace(calibrate([one.found for one in seen], settings.mask, key), profile=profile)
     plain = calibrate([intensity_map(one.case, settings.map.chosen_sign) for one in seen], settings.mask)
     return own, plain
 
