@@ -98,6 +98,15 @@ def test_pictures_keep_their_bit_depth(tmp_path: Path) -> None:
     assert np.array_equal(again.slices > 0, case.slices > 0)
 
 
+def test_a_picture_has_the_pixels_that_the_reader_is_told(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8), dtype=np.uint8)
+    pixels[2:6, 2:6] = 200
+    write_png(tmp_path / "a.png", pixels)
+    (case,) = read_cases(tmp_path / "a.png", pixel_mm=(3.0, 2.0))
+    assert case.spacing_mm == (1.0, 3.0, 2.0)
+    assert mask_ml(case, case.slices[:, 0] > 0) == pytest.approx(16 * 6 / 1000)
+
+
 def test_a_series_is_read_by_place_not_by_name_and_oriented_like_nifti(tmp_path: Path) -> None:
     array = (head() / 2).round() * 2
     write_series(tmp_path / "series", array, (2.0, 3.0, 5.0))

@@ -72,6 +72,10 @@ def test_a_case_that_the_gate_let_through_keeps_its_fainter_parts() -> None:
         ).mask.sum()
         == 16
     )
+    small = decide(case(ill), rules.model_copy(update={"minimum_mm3": 200.0}), known)  # pixels of 9 mm2, 1 mm thick
+    assert small.score > small.needed
+    assert not small.mask.any()
+    assert not small.positive
     faint = ill.copy()
     faint[0, 2:6, 2:6] = 0.5
     assert not decide(case(faint), rules, known).mask.any()

@@ -34,7 +34,7 @@ class Case:
         name: of the file or folder, without its ending.
         kind: what it was read from.
         slices: (D, 1, H, W) float32 in [-1, 1].
-        spacing_mm: between slices, rows and columns; 1 where a picture does not say.
+        spacing_mm: between slices, rows and columns; pictures: 1, and the pixels that the reader is told.
         foreground: (D, H, W) bool: what lies above Otsu's threshold, filled; None where nothing does.
         volume: the file's own voxels and affine; None for a picture.
         sources: the files it was read from, DICOM slices in the order of the volume's last axis.
@@ -104,17 +104,17 @@ def _of_volume(
     return Case(name, kind, scaled, spacing, _foreground(slices), volume, tuple(sources), scaling.kind)
 
 
-def _of_picture(path: Path, window: tuple[float, float] | None) -> Case:
+def _of_picture(path: Path, window: tuple[float, float] | None, pixel_mm: tuple[float, float]) -> Case:
     from skiagraph.data.image_readers import PixelRules, read_pixels
 
     pixels = read_pixels(path, PixelRules(channels=1, window=window))
     if float(pixels.min()) == float(pixels.max()):
         raise DataError(f"{path}: every pixel is alike; an empty picture shows no lesion and no brain")
     scaling = "range of the bit depth" if window is None else "window"
-    return Case(path.stem, "picture", pixels, (1.0, 1.0, 1.0), _foreground(pixels[:, 0]), None, (path,), scaling)
+    return Case(path.stem, "picture", pixels, (1.0, *pixel_mm), _foreground(pixels[:, 0]), None, (path,), scaling)
 
 
-def _of_file(path: Path, window: tuple[float, float] | None) -> Case:
+def _of_file(path: Path, window: tuple[float, float] | None, pixel_mm: tuple[float, float]) -> Case:
     from skiagraph.data.dicom_series import read_series
     from skiagraph.data.image_readers import format_of
     from skiagraph.data.volume import read_nifti
@@ -125,29 +125,33 @@ def _of_file(path: Path, window: tuple[float, float] | None) -> Case:
             read_nifti(path), path.name[: -len(".nii.gz" if name.endswith(".gz") else ".nii")], "nifti", (path,), window
         )
     if name.endswith(PICTURES):
-        return _of_picture(path, window)
+        return _of_picture(path, window, pixel_mm)
     if format_of(path) == ".dcm":
         series = read_series([path])
         return _of_volume(series.volume, path.stem, "dicom", series.files, window)
     raise DataError(f"{path}: no format that is known here; NIfTI, DICOM and pictures ({', '.join(PICTURES)}) are read")
 
 
-def read_cases(path: Path, *, window: tuple[float, float] | None = None) -> list[Case]:
+def read_cases(
+    path: Path, *, window: tuple[float, float] | None = None, pixel_mm: tuple[float, float] = (1.0, 1.0)
+) -> list[Case]:
     """Read a NIfTI file, a picture, a DICOM file, a folder with DICOM series, or a folder of files of such kinds.
 
     Args:
         path: file or folder; sub-folders are searched for DICOM files only.
         window: intensities that become -1 and 1 (Hounsfield units for CT). None: 0 and 1.8 medians of the foreground
             for volumes, as `skiagraph simulate lesions` scales; the range of the bit depth for pictures.
+        pixel_mm: rows and columns of pictures, which do not say; they are looked at pixel by pixel, so that the prior's
+            spacing is theirs.
     """
     from skiagraph.data.dicom_series import find_series, read_series
 
     if not path.exists():
         raise DataError(f"{path} does not exist; a NIfTI file, a picture, a DICOM series or a folder of them is needed")
     if path.is_file():
-        return [_of_file(path, window)]
+        return [_of_file(path, window, pixel_mm)]
     files = sorted(item for item in path.iterdir() if item.name.lower().endswith((*NIFTI, *PICTURES)))
-    cases = [_of_file(item, window) for item in files]
+    cases = [_of_file(item, window, pixel_mm) for item in files]
     for number, group in enumerate(find_series(path).values()):
         series = read_series(group)
         name = series.files[0].parent.name if number == 0 else f"{series.files[0].parent.name}-{number}"
@@ -162,7 +166,7 @@ def read_cases(path: Path, *, window: tuple[float, float] | None = None) -> list
 
 
 def mask_ml(case: Case, mask: NDArray[np.bool_]) -> float:
-    """Volume of a mask in millilitres; for a picture, its area in pixels times 1 mm3."""
+    """Volume of a mask in millilitres; a picture counts as 1 mm thick."""
     return float(mask.sum()) * float(np.prod(case.spacing_mm)) / 1000.0
 
 

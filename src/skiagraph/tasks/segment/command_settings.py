@@ -67,7 +67,7 @@ class MaskSettings(Settings):
         "none", description="own: maps in units of the case's own noise (median absolute deviation); none: as they are."
     )
     smoothing_mm: float = Field(3.5, ge=0, description="Gaussian smoothing of the map before the threshold; 0: none.")
-    minimum_mm3: float = Field(250.0, ge=0, description="Smallest part (pictures: smallest area in pixels).")
+    minimum_mm3: float = Field(250.0, ge=0, description="Smallest part; pictures count as 1 mm thick.")
     fill_holes: bool = Field(True, description="Fill what a part encloses.")
     keep: int | None = Field(None, ge=1, description="Keep only so many of the largest parts; default: all.")
     released: bool = Field(False, description="Otsu: scale over the batch and keep the largest 4-connected part.")

@@ -103,7 +103,7 @@ class CaseMask:
         threshold: that was used.
         score: of the gate: the heaviest part's mass, or the probability.
         needed: what the score had to reach; -inf without a gate.
-        positive: whether the gate let the case through.
+        positive: whether there is a mask: the gate let the case through, and a part is large enough.
         probability: (D, H, W) float32 by `lesion_probability`, whatever threshold and gate say; None without normals.
     """
 
@@ -192,7 +192,7 @@ def decide(case: CaseMap, settings: MaskSettings, calibration: Calibration | Non
     mask = mask_of(values, threshold, inside, spacing, rules, least)
     if settings.extent > 0:
         mask = _to_extent(mask, values, spacing, threshold, settings.extent)
-    return CaseMask(mask.reshape(blurred.shape), threshold, score, needed, True, likely)
+    return CaseMask(mask.reshape(blurred.shape), threshold, score, needed, bool(mask.any()), likely)
 
 
 def _for_parts(threshold: float, settings: MaskSettings, calibration: Calibration | None) -> tuple[float, float]:

@@ -125,14 +125,14 @@ def segment_with(
 
     started = time.perf_counter()
     require_expected(prior, settings.expects)
-    window = settings.window or prior.window
-    cases = read_cases(settings.input, window=window)
+    window, pixel_mm = settings.window or prior.window, prior.spacing_mm
+    cases = read_cases(settings.input, window=window, pixel_mm=pixel_mm)
 
     def looked(case: Case, stage: str) -> Looked:
         told = lambda done, total: on_progress(f"{stage} {case.name}", done, total)  # noqa: E731
         return look(prior, case, settings, classifier=classifier, judge=judge, on_slice=told)
 
-    normals = [] if settings.normals is None else read_cases(settings.normals, window=window)
+    normals = [] if settings.normals is None else read_cases(settings.normals, window=window, pixel_mm=pixel_mm)
     _apart(cases, normals)
     settings = with_learned_signs(prior, settings, normals, window)
     sign = settings.map.chosen_sign

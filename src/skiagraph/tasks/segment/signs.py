@@ -67,7 +67,9 @@ def with_learned_signs(
         normals: cases without, as read.
         window: intensities that become -1 and 1.
     """
-    known = [] if settings.positives is None else read_cases(settings.positives, window=window)
+    known = []
+    if settings.positives is not None:
+        known = read_cases(settings.positives, window=window, pixel_mm=prior.spacing_mm)
     plain = settings.map.model_copy(update={"classifier_scale": 0.0})
 
     def mapped(case: Case, one: DifferenceSettings) -> CaseMap:
