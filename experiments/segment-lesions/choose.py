@@ -31,8 +31,8 @@ from skiagraph.tasks.segment.decide import CaseMap, calibrate, decide
 
 RULES = {
     "area": (0.0005, 0.001, 0.002, 0.005),
+    "found_area": (None, 0.002, 0.005),
     "scale": ("none", "own"),
-    "gate_confidence": (None, 0.95),
 }
 
 
