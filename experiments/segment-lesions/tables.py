@@ -154,9 +154,9 @@ def write_results(
         f"{settings['stride']} was looked at; 64 x 64 pixels of 3 mm. Rivals walked in {settings['steps']} steps.",
         "",
         "One rule makes masks of all maps: smoothing, threshold and gate calibrated on normal volumes, smallest part,",
-        "as `skiagraph segment` has them by default, unless the row says otherwise. Masks of the test head chose nothing;",
-        "masks of the validation head compared rules of the threshold (`choose.py`); noise levels were chosen there by",
-        "image labels (`levels.py`). Empty masks: Dice and surface Dice 0, HD95 the image's diagonal, counted",
+        "as `skiagraph segment` has them by default, unless the row says otherwise. Masks of the test head chose",
+        "nothing; masks of the validation head compared rules of the threshold (`choose.py`); noise levels were chosen",
+        "there by image labels (`levels.py`). Empty masks: Dice and surface Dice 0, HD95 the image's diagonal, counted",
         "in their column.",
         "",
         f"Command: `python experiments/segment-lesions/run.py --lesions {settings['lesions']} --normals "
