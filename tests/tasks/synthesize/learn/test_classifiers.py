@@ -64,6 +64,17 @@ def test_a_judge_of_clean_images(tmp_path: Path, kind: str) -> None:
     assert found(torch.zeros(2, 1, 12, 12)).shape == (2, 3)
 
 
+def test_a_noisy_classifier_of_monai_is_told_the_time(tmp_path: Path) -> None:
+    spots_folder(tmp_path / "data", 5)
+    train_noisy_classifier(noisy(tmp_path, images=16, validate_every=8, network={"kind": "resnet10", "channels": 8}))
+    found = Classifier.load(tmp_path / "run")
+    assert (found.kind, found.times) == ("noisy", "original")
+    x = torch.randn(2, 1, 12, 12, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    (gradient,) = torch.autograd.grad(found(x, 900.0)[:, 1].sum(), x)
+    assert gradient.abs().sum() > 0
+    assert not torch.equal(found(x, 900.0), found(x, 10.0))
+
+
 def test_killed_anywhere_it_continues_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spots_folder(tmp_path / "data", 5)
     whole = train_noisy_classifier(noisy(tmp_path, output=tmp_path / "whole", validate_every=8))
@@ -89,8 +100,6 @@ def test_killed_anywhere_it_continues_to_the_same_weights(tmp_path: Path, monkey
 
 
 def test_what_has_no_effect_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs the encoder"):
-        noisy(tmp_path, network={"kind": "resnet10"})
     with pytest.raises(ValueError, match="best weights"):
         noisy(tmp_path, validation=0.0)
     with pytest.raises(ValueError, match="no effect on resnet18"):

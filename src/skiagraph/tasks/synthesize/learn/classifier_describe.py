@@ -19,17 +19,19 @@ from skiagraph.training.record import ArchitectureRecord, ScheduleRecord
 __all__ = ["classifier_architecture", "describe_classifier"]
 
 _TABLE = ScheduleRecord(kind="linear_table", settings={"steps": 1000})
+TIME_CHANNELS = 16
 LIMITS = (
     "Not a medical device; not for diagnosis.",
     "Probabilities are calibrated on images like the validation images only.",
 )
 
 
-def classifier_architecture(wanted: EncoderSettings, images: LabelledImages) -> dict[str, Any]:
-    """The architecture entry of a record for the network that settings describe, for these images."""
+def classifier_architecture(wanted: EncoderSettings, images: LabelledImages, noisy: bool) -> dict[str, Any]:
+    """The architecture entry of a record for the network that settings describe, for these images, noised or clean."""
     classes = len(images.classes)
     if wanted.kind != "encoder":
-        return monai_architecture(wanted.kind, images.channels, classes, wanted.channels, wanted.dropout)
+        told = TIME_CHANNELS if noisy else 0
+        return monai_architecture(wanted.kind, images.channels, classes, wanted.channels, wanted.dropout, told)
     factors = tuple(wanted.multipliers or (1.0, 2.0, 3.0))
     largest = 16 if wanted.attention is None else wanted.attention
     sides = [max(images.size) / 2**level for level in range(len(factors))]

@@ -138,7 +138,7 @@ def expectation(settings: AnySettings) -> dict[str, Any]:
     """What a run costs, without starting it."""
     images = open_images(settings)
     split = fixed_split(settings, images, write=False)
-    entry = classifier_architecture(settings.network, images)
+    entry = classifier_architecture(settings.network, images, isinstance(settings, NoisyClassifierSettings))
     network = build_classifier(entry["kind"], entry["settings"])
     return {
         "training_images": split.side("train").counts,
@@ -174,7 +174,7 @@ def _train(settings: AnySettings, objective: Any, on_progress: OnProgress, **val
             begin_run(settings)
         split = fixed_split(settings, images, write=first)
         held_out = _validation(settings, split, device, validation)
-        entry = classifier_architecture(settings.network, images)
+        entry = classifier_architecture(settings.network, images, isinstance(settings, NoisyClassifierSettings))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             network = build_classifier(entry["kind"], entry["settings"]).to(device)
