@@ -13,8 +13,8 @@ __all__ = ["TimedNetwork"]
 class TimedNetwork(nn.Module):
     """f([x, s(t)]): the sinusoids of the time as channels that are the same in every pixel.
 
-    So any classifier of images becomes one of noised images, p(y | x_t, t), without a change to its inside. Differs from
-    the released code in that its ResNet-50 is told no time at all.
+    Any classifier of images becomes one of noised images, p(y | x_t, t), without a change to its inside. Differs from
+    the released code, whose ResNet-50 is told no time.
 
     Args:
         network: takes (B, C + channels, *size).
