@@ -63,6 +63,9 @@ ARMS: dict[str, tuple[str, ...]] = {
     "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
 }
 ADDED = ("mild-cfg",)  # the best of screen.py on the validation crops
+TRIAL = (
+    "A trial of every step at the smallest size, networks of 64 images and five steps: no figure here means anything."
+)
 GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
 
 
@@ -282,7 +285,8 @@ def main() -> None:
             shutil.copyfile(step.folder / name, step.folder / f"{'claim' if chosen.claim else 'all'}-{name}")
     if "collect" in chosen.only:
         name = "" if chosen.set == "organs-few" else f"-{chosen.set}"
-        collect(size.folder, source(size), size.folder if chosen.quick else HERE, name, __doc__ or "")
+        target, about = (size.folder, TRIAL) if chosen.quick else (HERE, __doc__ or "")
+        collect(size.folder, source(size), target, name, about)
 
 
 if __name__ == "__main__":
