@@ -63,7 +63,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
 }
 ADDED = ("mild-cfg",)  # the best of screen.py on the validation crops
-TRIAL = (
+TRIAL = "A trial of every step at the smallest size, networks of 64 images and five steps: the figures mean nothing."
     "A trial of every step at the smallest size, networks of 64 images and five steps: no figure here means anything."
 )
 GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
