@@ -64,8 +64,6 @@ ARMS: dict[str, tuple[str, ...]] = {
 }
 ADDED = ("mild-cfg",)  # the best of screen.py on the validation crops
 TRIAL = "A trial of every step at the smallest size, networks of 64 images and five steps: the figures mean nothing."
-    "A trial of every step at the smallest size, networks of 64 images and five steps: no figure here means anything."
-)
 GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
 
 
