@@ -115,6 +115,7 @@ def _targets(rows: Sequence[Row], kinds: Sequence[str]) -> list[str]:
         + " |",
     ]
     wanted: list[tuple[str, tuple[str, ...]]] = [
+        ("best row of the reference (CDM, CG-CDM, other noise, calibrated)", ("reference",)),
         ("best class activation map", ("cam",)),
         ("best counterfactual or healthy-only", ("counterfactual", "healthy")),
         ("best masked intensity (wanted on hypo and iso)", ("intensity",)),
