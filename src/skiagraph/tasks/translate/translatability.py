@@ -2,8 +2,9 @@
 
 The zero-shot argument is that maps of mutual information are the same whichever modality shows an anatomy. The self
 map of each source slice is compared with those of target slices: by the distance of their histograms always, and by
-correlation where a registered pair exists. The range of target slices that were kept out of training says what is
-usual. The idea is that of the papers' CSLMI score; the formula is ours.
+correlation where a registered pair exists. A self map hardly tells structure from disorder, since any patch tells all
+about itself; so the same is done with what a patch tells about its neighbour beyond chance. The range of target slices
+that were kept out of training says what is usual. The idea is that of the papers' CSLMI score; the formula is ours.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skiagraph.errors import DataError, InputError
-from skiagraph.similarity import SimilarityMap
+from skiagraph.similarity import LocalInformation, SimilarityMap
 from skiagraph.tasks.translate.method import SourceStack
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "TranslatabilityRange",
     "map_correlation",
     "map_histograms",
+    "neighbour_histograms",
     "picture",
     "self_maps",
 ]
@@ -36,6 +38,7 @@ FILE = "translatability.json"
 
 _BINS = 64
 _LEAST = 100
+_NEIGHBOUR = LocalInformation(radius=0, debias=True)
 
 
 def self_maps(measure: SimilarityMap, unit: Tensor, mask: Tensor | None = None, batch: int = 16) -> Tensor:
@@ -80,6 +83,27 @@ def map_histograms(measure: SimilarityMap, unit: Tensor, mask: Tensor) -> tuple[
     return np.stack(rows), which
 
 
+def neighbour_histograms(unit: Tensor, mask: Tensor) -> NDArray[np.float64]:
+    """Histograms (n, 64) on [-1, 1] of I(u, u moved by one pixel) less what the same values in another order give.
+
+    Args:
+        unit: (N, 1, H, W) in [0, 1].
+        mask: (N, 1, H, W) bool; slices with fewer than 100 pixels are left out, as in `map_histograms`.
+    """
+    rows = []
+    for number in range(len(unit)):
+        image, inside = unit[number : number + 1], mask[number : number + 1]
+        if int(inside.sum()) < _LEAST:
+            continue
+        values = []
+        for axis in (2, 3):
+            both = inside & torch.roll(inside, 1, axis)
+            values.append(_NEIGHBOUR(image, torch.roll(image, 1, axis), both)[both])
+        counts, _ = np.histogram(torch.cat(values).numpy(), _BINS, (-1, 1))
+        rows.append(counts / max(counts.sum(), 1))
+    return np.stack(rows)
+
+
 def _distances(rows: NDArray[np.float64], pooled: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each row's Wasserstein distance to the pooled histogram, as a share of the map's range."""
     from scipy.stats import wasserstein_distance
@@ -95,12 +119,13 @@ class Translatability:
     Args:
         distance: median over the slices of the histogram distance, as a share of the map's range.
         usual: (2.5 %, 97.5 %) of the distance of single target slices kept out of training.
-        outside: share of the source's slices beyond the upper end.
+        outside: share of the source's slices beyond the upper end of this or of `structure_usual`.
         plausible: whether at most half of the slices lie beyond it.
         distances: of every slice looked at.
         slices: their numbers.
         histogram: of the source's self maps, 64 shares.
         target_histogram: of the training slices'.
+        structure_distances, structure_usual: the same of what patches tell about their neighbours; None for old priors.
     """
 
     distance: float
@@ -111,6 +136,8 @@ class Translatability:
     slices: tuple[int, ...]
     histogram: tuple[float, ...]
     target_histogram: tuple[float, ...]
+    structure_distances: tuple[float, ...] | None = None
+    structure_usual: tuple[float, float] | None = None
 
     @property
     def warning(self) -> str | None:
@@ -118,16 +145,28 @@ class Translatability:
         if self.plausible:
             return None
         return (
-            f"translatability: {self.outside:.0%} of the source's slices have self maps unlike those of the target "
-            f"(median distance {self.distance:.3f}; target slices reach {self.usual[1]:.3f}): what the prior knows may "
-            "not hold here, so check the result against the source with its consistency map"
+            f"translatability: {self.outside:.0%} of the source's slices have self maps or a structure unlike those of "
+            f"the target (median distance {self.distance:.3f}; target slices reach {self.usual[1]:.3f}"
+            f"{self._structure}): what the prior knows may not hold here, so check the result against the source with "
+            "its consistency map"
         )
+
+    @property
+    def _structure(self) -> str:
+        if self.structure_distances is None or self.structure_usual is None:
+            return ""
+        return f"; structure {np.median(self.structure_distances):.3f}, target slices {self.structure_usual[1]:.3f}"
 
     def record(self) -> dict[str, object]:
         """For `run.json`."""
+        structure: dict[str, object] = {}
+        if self.structure_distances is not None and self.structure_usual is not None:
+            structure["structure_distance"] = round(float(np.median(self.structure_distances)), 5)
+            structure["structure_usual_95_percent"] = [round(end, 5) for end in self.structure_usual]
         return {
             "distance": round(self.distance, 5),
             "usual_95_percent": [round(end, 5) for end in self.usual],
+            **structure,
             "share_of_slices_outside": round(self.outside, 3),
             "plausible": self.plausible,
         }
@@ -142,12 +181,15 @@ class TranslatabilityRange:
         histogram: pooled over training slices, 64 shares.
         usual: 2.5 % and 97.5 % of the distances of target slices kept out of training.
         slices: how many those were.
+        structure, structure_usual: the same of what patches tell about their neighbours; None in old ranges.
     """
 
     measure: str
     histogram: tuple[float, ...]
     usual: tuple[float, float]
     slices: int
+    structure: tuple[float, ...] | None = None
+    structure_usual: tuple[float, float] | None = None
 
     @classmethod
     def fit(
@@ -163,14 +205,22 @@ class TranslatabilityRange:
         others, which = map_histograms(measure, *held_out)
         if len(which) < 8:
             raise InputError(f"held_out: found {len(which)} usable slices; a range needs at least 8.")
-        low, high = np.quantile(_distances(others, pooled), [0.025, 0.975])
-        return cls(name, tuple(pooled.tolist()), (float(low), float(high)), len(which))
+        near = neighbour_histograms(*training).mean(0)
+        ends = [
+            tuple(np.quantile(_distances(rows, middle), [0.025, 0.975]).tolist())
+            for rows, middle in ((others, pooled), (neighbour_histograms(*held_out), near))
+        ]
+        return cls(name, tuple(pooled.tolist()), ends[0], len(which), tuple(near.tolist()), ends[1])
 
     def check(self, measure: SimilarityMap, source: SourceStack) -> Translatability:
         """How far the source's self maps are from the target's."""
         rows, which = map_histograms(measure, source.unit, source.mask)
         distances = _distances(rows, np.asarray(self.histogram))
-        outside = float((distances > self.usual[1]).mean())
+        beyond, structure = distances > self.usual[1], None
+        if self.structure is not None and self.structure_usual is not None:
+            apart = _distances(neighbour_histograms(source.unit, source.mask), np.asarray(self.structure))
+            beyond, structure = beyond | (apart > self.structure_usual[1]), tuple(apart.tolist())
+        outside = float(beyond.mean())
         return Translatability(
             float(np.median(distances)),
             self.usual,
@@ -180,6 +230,8 @@ class TranslatabilityRange:
             tuple(which),
             tuple(rows.mean(0).tolist()),
             self.histogram,
+            structure,
+            self.structure_usual,
         )
 
     def save(self, folder: Path) -> Path:
@@ -202,16 +254,23 @@ class TranslatabilityRange:
                 tuple(float(share) for share in stated["histogram"]),
                 (float(stated["usual"][0]), float(stated["usual"][1])),
                 int(stated["slices"]),
+                _shares(stated.get("structure")),
+                _shares(stated.get("structure_usual")),  # type: ignore[arg-type]
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataError(f"{path}: not the range of a prior ({error}); train the prior again") from error
-        if len(found.histogram) != _BINS:
-            raise DataError(f"{path}: its histogram has {len(found.histogram)} bins; {_BINS} are needed")
+        for shares in (found.histogram, found.structure):
+            if shares is not None and len(shares) != _BINS:
+                raise DataError(f"{path}: its histogram has {len(shares)} bins; {_BINS} are needed")
         return found
 
 
+def _shares(stated: list[float] | None) -> tuple[float, ...] | None:
+    return None if stated is None else tuple(float(share) for share in stated)
+
+
 def picture(found: Translatability, measure: SimilarityMap, source: SourceStack) -> bytes:
-    """PNG: the self map of a middle slice, both histograms, and every slice's distance with the usual range."""
+    """PNG: the self map of a middle slice, both histograms, and every slice's distances with the usual ranges."""
     import io
 
     from matplotlib.figure import Figure
@@ -229,8 +288,11 @@ def picture(found: Translatability, measure: SimilarityMap, source: SourceStack)
     middle.set_xlabel("self map")
     middle.set_yscale("symlog", linthresh=1e-3)
     middle.legend()
-    right.plot(found.slices, found.distances)
-    right.axhspan(*found.usual, alpha=0.2, label="95 % of target slices")
+    right.plot(found.slices, found.distances, "C0", label="self maps")
+    right.axhspan(*found.usual, alpha=0.2, color="C0", label="95 % of target slices")
+    if found.structure_distances is not None and found.structure_usual is not None:
+        right.plot(found.slices, found.structure_distances, "C1", label="structure")
+        right.axhspan(*found.structure_usual, alpha=0.2, color="C1")
     right.set_xlabel("slice")
     right.set_ylabel("histogram distance")
     right.legend()
