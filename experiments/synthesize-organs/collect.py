@@ -91,15 +91,24 @@ def screened(folder: Path) -> list[str]:
     return ["## Tried on the validation crops", "", said, "", *described(), "", *heads]
 
 
-def multiplied(folder: Path) -> list[str]:
-    """Many more synthetic crops than real ones, as `many.py` scored them."""
-    found = read(folder / "downstream" / "results.json")
-    if not found:
-        return []
-    main = found["main"]
-    said = f"Larger sets, drawn and scored by `many.py`. {len(main['runs'])} of {main['wanted_runs']} runs."
-    tables = (folder / "downstream" / "tables.md").read_text().split("### The sets against")[0]
-    return ["## Four and ten times as many", "", said, "", tables, ""]
+BESIDE = {
+    "many": ("Four and ten times as many", "Larger sets, drawn and scored by `many.py`."),
+    "walk": ("With fresh noise at every step", "One synthetic crop a real one, drawn with `walk.eta` 1 by `walk.py`."),
+}
+"""Folders of further questions: title and what was done."""
+
+
+def asked_beside(root: Path) -> list[str]:
+    """Tables of the further questions that were asked on the test crops."""
+    lines: list[str] = []
+    for name, (title, said) in BESIDE.items():
+        found = read(root / name / "downstream" / "results.json")
+        if found:
+            main = found["main"]
+            tables = (root / name / "downstream" / "tables.md").read_text().split("### The sets against")[0]
+            said = f"{said} {len(main['runs'])} of {main['wanted_runs']} runs (network and seed)."
+            lines += [f"## {title}", "", said, "", tables, ""]
+    return lines
 
 
 def synthesised(places: Mapping[str, Path]) -> list[str]:
@@ -238,7 +247,7 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
         told = [f"- {warning}" for warning in found["warnings"]]
         tables = (root / "downstream" / f"{name}-tables.md").read_text()
         lines += ["", f"## {title}", "", done, "", *told, "", tables, ""]
-    lines += [*multiplied(root / "many"), *screened(root / "screen")]
+    lines += [*asked_beside(root), *screened(root / "screen")]
     tried = sorted(place.parent.name for place in (lender / "audit").glob("*/audit.json"))
     further = [name for name in tried if name not in names and name in SAID]
     places = {name: lender / "synthetic" / name for name in names}

@@ -40,6 +40,7 @@ NETWORKS = ("lenet", "resnet-10", "densenet", "vit")
 GIVEN = ("unguided", "classifier", "cfg", "uncertainty", "uncertainty-strong", "hardened")
 PER_CLASS, SURE, RATIO = 25, 0.8, 2.0
 TARGET = ("--guide.measure", "log_odds_target")
+FRESH = ("--walk.eta", "1", "--precision", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ IDEAS: dict[str, Drawn | Chosen] = {
     "pool": Drawn(("--guide.measure", "none", "--seed", "1"), None, 100),
     "pool-cfg": Drawn(("--guide.measure", "none", "--cfg", "1", "--seed", "2"), None, 60),
     "pool-uncertainty": Drawn((*TARGET, "--seed", "1", "--precision", "bfloat16"), per_class=41),
+    "fresh-unguided": Drawn(("--guide.measure", "none", *FRESH), None, 11),
+    "fresh-uncertainty": Drawn((*TARGET, *FRESH), per_class=11),
     "mild": Drawn((*TARGET, "--guide.target", "2")),
     "mild-cfg": Drawn((*TARGET, "--guide.target", "2", "--cfg", "1")),
     "learner": Drawn(TARGET, LEARNER),
@@ -93,6 +96,8 @@ SAID = {
     "pool": "unguided, 100 of each class; to choose from",
     "pool-cfg": "classifier-free scale 1, 60 of each class; to choose from",
     "pool-uncertainty": "as `uncertainty`, 41 of each class, the prior in bfloat16 (about one grey level off)",
+    "fresh-unguided": "as `unguided`, 11 of each class, with fresh noise at every step; see the walk below",
+    "fresh-uncertainty": "as `uncertainty`, 11 of each class, with fresh noise at every step; see the walk below",
     "mild": "pushed to log-odds 2 (p = 0.88) in place of 0.5 (p = 0.62)",
     "mild-cfg": "pushed to log-odds 2 (p = 0.88) in place of 0.5 (p = 0.62), with classifier-free scale 1",
     "learner": "pushed by the learner's opinion in place of the owner's",

@@ -1,0 +1,43 @@
+"""Is the walk at fault? The same push with fresh noise at every step (`walk.eta` 1), beside unpushed crops drawn so.
+
+    OMP_NUM_THREADS=1 python experiments/synthesize-organs/walk.py
+
+needs the networks and crops of `run.py`; draws 11 crops of each class twice and scores them at one synthetic crop for
+each real one, on the test crops, ten networks and five seeds: half an hour on one free core; what is there is skipped.
+`run.py --only collect` puts the table into the results.
+
+    --minutes 10    start no classifier's training after so long; what is there is scored
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import screen
+from run import NETWORKS
+
+HERE = screen.FEW / "walk"
+SETS = ("fresh-unguided", "fresh-uncertainty")
+
+
+def main() -> None:
+    """Draw and score."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float)
+    asked = parser.parse_args()
+    os.chdir(screen.ROOT)
+    for name in SETS:
+        idea = screen.IDEAS[name]
+        if isinstance(idea, screen.Drawn):
+            screen.draw(name, idea)
+    words = ["evaluate", "downstream", "--real", str(screen.FEW / "crops"), "--split", str(screen.FEW / "split.json")]
+    words += ["--synthetic", *(word for name in SETS for word in (name, str(screen.place(name))))]
+    words += ["--against", SETS[1], "--controls", "--ratio", "1", "--networks", *NETWORKS, "--seeds", "5"]
+    words += ["--training.steps", "300", "--training.batch", "32", "--draw", "patients-by-class", "--resamples", "2000"]
+    words += ["--minutes", str(asked.minutes)] if asked.minutes is not None else []
+    screen.run([*words, "--threads", "1", "--output", str(HERE / "downstream")])
+
+
+if __name__ == "__main__":
+    main()
