@@ -11,6 +11,7 @@ from heads import Head, paired, training_slices
 
 from skiagraph.tasks.translate.method import Tools, TranslationMethod, translation_method
 from skiagraph.tasks.translate.prior import TargetPrior
+from skiagraph.tasks.translate.rescaled import Rescaled
 
 __all__ = ["ABLATION", "ENTRIES", "OURS", "SWEEPS", "Entry", "Kit"]
 
@@ -133,4 +134,6 @@ class Kit:
         options = dict(entry.options)
         if entry.method == "supervised":
             options["folder"] = self.folder / "networks" / f"supervised-{self.source}-{self.target}"
-        return translation_method(entry.method, self.tools(calls), **options)
+        rescale = options.pop("rescale", False)
+        method = translation_method(entry.method, self.tools(calls), **options)
+        return Rescaled(method) if rescale else method

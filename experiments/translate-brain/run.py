@@ -181,7 +181,12 @@ class Study:
                 figures.append(psnr(result.numpy() / 2, truth.numpy() / 2, 1.0, stack.mask.numpy()))
                 print(f"tune {name} {options} {figures[-1]:.2f} dB", flush=True)
             best = SWEEPS[name][int(np.argmax(figures))]
-            self.keep(path, {"best": best, "options": list(SWEEPS[name]), "psnr": figures})
+            tried = [*SWEEPS[name], {**best, "rescale": True}]
+            result, _, _ = translated(kit, replace(ENTRIES[name], options=tried[-1]), stack)
+            figures.append(psnr(result.numpy() / 2, truth.numpy() / 2, 1.0, stack.mask.numpy()))
+            best = tried[int(np.argmax(figures))]
+            print(f"tune {name} {best} {max(figures):.2f} dB chosen", flush=True)
+            self.keep(path, {"best": best, "options": tried, "psnr": figures})
 
     def score(self) -> None:
         """Every method in every direction."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ import torch
 from helpers.tiny_heads import head, prior_folder
 from skiagraph.data.regrid import reorient
 from skiagraph.data.volume import Volume, read_nifti, write_nifti
+from skiagraph.diffusion import Streams
 from skiagraph.errors import DataError, InputError
+from skiagraph.tasks.translate.method import SourceStack, Translation
 from skiagraph.tasks.translate.plan import expectation
+from skiagraph.tasks.translate.prior import TargetPrior
 from skiagraph.tasks.translate.result import low_regions, slice_difference
-from skiagraph.tasks.translate.run import translate
+from skiagraph.tasks.translate.run import at_full_scale, translate
 from skiagraph.tasks.translate.run_settings import TranslateSettings
 
 
@@ -76,6 +80,32 @@ def test_intensities_are_those_of_the_training_scans(prior: Path, tmp_path: Path
     assert float(values.max()) <= 100.0
     assert float(values.min()) >= 0.0
     assert float(values.max()) > 5.0  # not in [0, 1] or [-1, 1]
+
+
+def test_a_result_can_be_brightened_to_the_scale_of_the_prior(prior: Path, tmp_path: Path) -> None:
+    images = []
+    for rescale in (False, True):
+        left = translate(settings(source(tmp_path), prior, tmp_path, output=tmp_path / f"{rescale}", rescale=rescale))
+        images.append(read_nifti(left.translated).array)
+        assert any("brightened" in warning for warning in left.warnings) is rescale
+    inside = (head("T2").array > 0) & (images[0] > 0)
+    ratio = images[1][inside] / images[0][inside]
+    assert float(np.median(ratio)) > 1.01
+    np.testing.assert_allclose(ratio, np.median(ratio), rtol=0.03)  # foreground and background mix on the scan's grid
+    loaded = TargetPrior.load(prior)
+    window = {"low": 0, "high": 80, "percentiles": [0.0, 99.5], "window": [0, 80]}
+    record = loaded.prior.record
+    stated = record.normalisation.model_copy(update={"settings": window})
+    changed = record.model_copy(update={"normalisation": stated})
+    with pytest.raises(InputError, match="learned from scans in stated units"):
+        at_full_scale(Silent(), replace(loaded, prior=replace(loaded.prior, record=changed)))
+
+
+class Silent:
+    """A method that is never asked."""
+
+    def __call__(self, source: SourceStack, streams: Streams) -> Translation:
+        raise NotImplementedError
 
 
 def test_the_same_seed_gives_the_same_image_and_another_another(prior: Path, tmp_path: Path) -> None:

@@ -18,15 +18,16 @@ from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.outputs import check_writable
 from skiagraph.tasks.translate.guided import GuidedTranslation, guided_translation
 from skiagraph.tasks.translate.leave import leave
-from skiagraph.tasks.translate.method import Tools, stack_streams
+from skiagraph.tasks.translate.method import Tools, TranslationMethod, stack_streams
 from skiagraph.tasks.translate.prior import TargetPrior
 from skiagraph.tasks.translate.released import ReleasedTranslation
+from skiagraph.tasks.translate.rescaled import Rescaled
 from skiagraph.tasks.translate.result import assemble
 from skiagraph.tasks.translate.run_settings import TranslateSettings
 from skiagraph.tasks.translate.scan import Scan, read_scan, scan_name
 from skiagraph.tasks.translate.translatability import TranslatabilityRange, picture
 
-__all__ = ["TranslateResult", "chosen_method", "modality_of", "target_scaling", "translate"]
+__all__ = ["TranslateResult", "at_full_scale", "chosen_method", "modality_of", "target_scaling", "translate"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,19 @@ def target_scaling(prior: TargetPrior) -> Scaling:
     if isinstance(low, int | float) and isinstance(high, int | float):
         return Scaling(float(low), float(high), str(stated.get("kind", "as stated")))
     return Scaling(0.0, 1.0, "none stated")
+
+
+def at_full_scale(method: TranslationMethod, prior: TargetPrior) -> Rescaled:
+    """The method with its results at the scale of the prior's scans, which must have been scaled by percentiles."""
+    settings = prior.prior.record.normalisation.settings
+    stated = settings.get("percentiles")
+    upper = stated[-1] if isinstance(stated, list) and stated else None
+    if "window" in settings or not isinstance(upper, int | float):
+        raise InputError(
+            f"rescale: prior {prior.prior.record.name!r} learned from scans in stated units, not from scans scaled by "
+            "percentiles of their own; leave it out"
+        )
+    return Rescaled(method, float(upper))
 
 
 def chosen_method(
@@ -132,12 +146,13 @@ def translate(settings: TranslateSettings, on_progress: OnProgress = silent) -> 
         on_progress("translating slices", done % total or total, total)
 
     method = chosen_method(settings, prior, observe)
+    drawn = at_full_scale(method, prior) if settings.rescale else method
     scan = read_scan(settings.scan, settings.source, prior, on_progress)
     on_progress("comparing structures", 0, 1)
     check, doubts, shown = _translatability(prior, settings.prior, scan)
     total = round(method.calls * len(scan.stack))
     walked = time.perf_counter()
-    made = method(scan.stack, stack_streams(settings.seed, len(scan.stack)))
+    made = drawn(scan.stack, stack_streams(settings.seed, len(scan.stack)))
     walking = time.perf_counter() - walked
     on_progress("returning to the scan's grid", 0, 1)
     result = assemble(

@@ -80,6 +80,11 @@ class TranslateSettings(Settings):
     result: Literal["mean", "best"] = Field(
         "mean", description="What is written: the candidates' mean, or the one most like the source."
     )
+    rescale: bool = Field(
+        False,
+        description="Brighten the result so that the upper percentile of its foreground is where the prior's scans "
+        "have theirs: means of candidates are smooth and lack the brightest values.",
+    )
     keep_candidates: bool = Field(False, description="Write every candidate too.")
     batch: int = Field(8, ge=1, description="Slices in one network call.")
     seed: int = Field(0, ge=0, description="Seed of all noise.")
