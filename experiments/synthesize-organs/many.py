@@ -31,7 +31,7 @@ def draw() -> None:
 
 
 def score(minutes: float | None) -> None:
-    """The same classifiers at both ratios, on the test crops, beside real crops alone; a set not yet there joins later."""
+    """The same classifiers at both ratios, on the test crops; a set that is not there yet joins later."""
     ready = {arm: screen.place(name) for arm, name in SETS.items() if (screen.place(name) / "run.json").exists()}
     words = ["evaluate", "downstream", "--real", str(screen.FEW / "crops"), "--split", str(screen.FEW / "split.json")]
     words += ["--synthetic", *(word for arm, place in ready.items() for word in (arm, str(place)))]
