@@ -66,7 +66,7 @@ SWEEPS: dict[str, tuple[dict[str, Any], ...]] = {
     "cycle-diffusion": tuple({"strength": value} for value in (0.3, 0.5, 0.7)),
     "ours-gradient": tuple({"mode": "gradient", "candidates": 1, "push": push} for push in (0.1, 0.3)),
 }
-"""Options that are chosen by PSNR on five slices of a validation head, T2 to T1, for every direction; equal calls."""
+"""Options chosen by PSNR on five slices of a validation head for every target; equal calls. See `Rescaled` too."""
 
 _MAPS = {"mind + source": "target", "edges": "target-edges", "lmi": "target-lmi"}
 ABLATION: dict[str, Entry] = {

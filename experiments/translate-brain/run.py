@@ -12,7 +12,7 @@ simulates the heads, trains the priors and networks, and does the rest; a step w
 Provenance: simulated contrast. Source and target are computed from one real T1-weighted head by signal equations, with
 noise, shading and texture of their own; contrasts are nearly functions of each other, so translation is easier here
 than between real scans. Colin27 (n = 1 head) is held out; intervals are over its slabs of 10 slices and describe that
-head only. Options of rivals are chosen on a validation head (T2 to T1).
+head only. Options of all methods are chosen on a validation head (T2 to T1; for T2 as target, T1 to T2).
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ PRIORS = {  # name: where its weights start
     "t1-middle": "t1-start",
     "t1": "t1-middle",
     "t1-edges": "t1",
-    "t2": "t1",
+    "t2-middle": "t1-start",
+    "t2": "t2-middle",
     "t1-lmi": "t1",
 }
 STEPS = ("data", "train", "tune", "score", "ablation", "steps", "lesions", "real", "collect")
@@ -154,11 +155,16 @@ class Study:
         heads = [self.head(name) for name in TRAINING]
         train_networks(heads, self.size.directions, self.size.folder / "networks", self.size.training)
 
-    def options(self) -> dict[str, Entry]:
-        """The entries with the options that tuning chose; those that are still to be tuned wait."""
+    def tuned(self, name: str, target: str) -> Path:
+        """Where a method's options for a target are kept."""
+        first = target == self.size.directions[0][1]
+        return self.results / "tune" / (f"{name}.json" if first else f"{name}, to {target}.json")
+
+    def options(self, target: str) -> dict[str, Entry]:
+        """The entries with the options that tuning chose for a target; those that are still to be tuned wait."""
         chosen = dict(ENTRIES)
         for name in SWEEPS:
-            path = self.results / "tune" / f"{name}.json"
+            path = self.tuned(name, target)
             if path.exists():
                 chosen[name] = replace(chosen[name], options=json.loads(path.read_text())["best"])
             else:
@@ -166,39 +172,37 @@ class Study:
         return chosen
 
     def tune(self) -> None:
-        """Options by PSNR on five slices, 6 mm apart, of the validation head."""
-        head, (source, target) = self.head(VALIDATION), self.size.directions[0]
-        whole = middle(head, 1)
+        """Options by PSNR on five slices, 6 mm apart, of the validation head, in the first direction of each target."""
+        whole = middle(self.head(VALIDATION), 1)
         part = slice(whole.start - 2, whole.stop + 2, 3)
-        stack, truth = part_of(head.sources[source], part), head.truth[target][part]
-        for name in self.mine(list(SWEEPS)):
-            path, kit = self.results / "tune" / f"{name}.json", self.kit(source, target)
-            if path.exists() or kit.missing(ENTRIES[name]):
-                continue
-            figures = []
-            for options in SWEEPS[name]:
-                result, _, _ = translated(kit, replace(ENTRIES[name], options=options), stack)
-                figures.append(psnr(result.numpy() / 2, truth.numpy() / 2, 1.0, stack.mask.numpy()))
-                print(f"tune {name} {options} {figures[-1]:.2f} dB", flush=True)
-            best = SWEEPS[name][int(np.argmax(figures))]
-            tried = [*SWEEPS[name], {**best, "rescale": True}]
-            result, _, _ = translated(kit, replace(ENTRIES[name], options=tried[-1]), stack)
+        firsts = {target: source for source, target in reversed(self.size.directions)}
+        for name, (target, source) in self.mine(list(product(SWEEPS, firsts.items()))):
+            path, kit = self.tuned(name, target), self.kit(source, target)
+            if not path.exists() and not kit.missing(ENTRIES[name]):
+                self.keep(path, self.choice(name, kit, part))
+
+    def choice(self, name: str, kit: Kit, part: slice) -> dict[str, Any]:
+        """The best of a sweep, and then whether it is better at the scale of the target's scans."""
+        head = self.head(VALIDATION)
+        stack, truth = part_of(head.sources[kit.source], part), head.truth[kit.target][part]
+        tried, figures = list(SWEEPS[name]), list[float]()
+        while len(figures) < len(tried):
+            result, _, _ = translated(kit, replace(ENTRIES[name], options=tried[len(figures)]), stack)
             figures.append(psnr(result.numpy() / 2, truth.numpy() / 2, 1.0, stack.mask.numpy()))
-            best = tried[int(np.argmax(figures))]
-            print(f"tune {name} {best} {max(figures):.2f} dB chosen", flush=True)
-            self.keep(path, {"best": best, "options": tried, "psnr": figures})
+            print(f"tune {name} {kit.source}-{kit.target} {tried[len(figures) - 1]} {figures[-1]:.2f} dB", flush=True)
+            if len(figures) == len(SWEEPS[name]):
+                tried.append({**tried[int(np.argmax(figures))], "rescale": True})
+        return {"best": tried[int(np.argmax(figures))], "options": tried, "psnr": figures}
 
     def score(self) -> None:
         """Every method in every direction."""
         head = self.head(HELD_OUT)
         part = middle(head, self.size.slabs)
-        entries = self.options()
-        first = [name for name in entries if name in FIRST]
-        rest = [name for name in entries if name not in FIRST]
-        for names, (source, target) in product((first, rest), self.size.directions):
+        for soon, (source, target) in product((True, False), self.size.directions):
             if self.wanted and f"{source}-{target}" not in self.wanted:
                 continue
-            for name in self.mine(names):
+            entries = self.options(target)
+            for name in self.mine([name for name in entries if (name in FIRST) is soon]):
                 self.one(self.results / f"{source}-{target}" / f"{name}.json", source, target, entries[name], part)
 
     def one(self, path: Path, source: str, target: str, entry: Entry, part: slice, calls: int | None = None) -> None:
@@ -233,14 +237,16 @@ class Study:
             self.one(self.results / "steps" / f"{calls:04d}.json", *self.size.directions[0], entry, part, calls)
         if not self.shard[0]:
             tuned = self.results / "steps" / f"{self.size.calls:04d}-as-tuned.json"
-            self.one(tuned, *self.size.directions[0], self.options()[OURS], part, self.size.calls)
+            source, target = self.size.directions[0]
+            self.one(tuned, source, target, self.options(target)[OURS], part, self.size.calls)
 
     def lesions(self) -> None:
         """Contrast of inserted lesions that is left, ten slices."""
-        head, entries = self.head(HELD_OUT), self.options()
+        head = self.head(HELD_OUT)
         part = middle(head, 1)
         for source, target in [pair for pair in self.size.directions if pair[0] in ("T2", "FLAIR")]:
             kit, made = self.kit(source, target), insert(head, source, target, range(part.start, part.stop))
+            entries = self.options(target)
             for name in self.mine([name for name in entries if name != "target"]):
                 path = self.results / f"lesions-{source}-{target}" / f"{name}.json"
                 if path.exists() or kit.missing(entries[name]):
