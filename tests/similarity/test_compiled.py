@@ -16,6 +16,8 @@ FORMS = {
     "default in bits, zeros outside": LocalInformation(normalise=False, boundary="zero", radius=2, bins=12, width=0.1),
     "not clamped": LocalInformation(clamp=False, patch=3),
     "one window": LocalInformation(radius=0, patch=(3, 5)),
+    "less chance": LocalInformation(radius=0, debias=True),
+    "less chance, several windows": LocalInformation(radius=1, debias=True),
 }
 
 

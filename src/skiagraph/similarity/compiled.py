@@ -55,7 +55,7 @@ def _lists(axes: list[Tensor], box: tuple[int, ...]) -> tuple[Any, ...]:
 
 def information_map(
     histogram: Bins, images: tuple[Tensor, Tensor], patches: list[Tensor], windows: list[Tensor], wanted: Tensor,
-    floor: float, normalise: bool,
+    floor: float, normalise: bool, order: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Largest information over the windows (n, ...) of one sample, 0 where nothing is wanted.
 
@@ -65,6 +65,7 @@ def information_map(
         patches, windows: coordinates in them per axis, (n, k) and (n, w, k), -1 for a read outside (intensity 0).
         wanted: (n, ...) bool.
         floor, normalise: see `paired_information`.
+        order: places (m,) of the values of a patch; None is their own.
     """
     bins = -(-histogram.count // BLOCK) * BLOCK
     reach = min(int(2 * REACH * histogram.width / histogram.spacing) + 1, histogram.count)
@@ -77,9 +78,15 @@ def information_map(
     chosen = wanted.reshape(*[1] * len(missing), *wanted.shape).contiguous().numpy()
     result = np.zeros(wanted.numel(), np.float32)
     options = np.float32(floor), normalise, histogram.normalised, bins
+    reads = mine[3].shape[1]
+    paired = np.arange(reads) if order is None else order.numpy()
     threads = torch.get_num_threads()
     ends = np.linspace(0, len(result), 8 * threads + 1 if threads > 1 else 2).astype(int).tolist()
     parts = list(itertools.pairwise(ends))
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda part: fill_voxels(result, chosen, part, mine, theirs, own, other, reach, options), parts))
+        list(
+            pool.map(
+                lambda part: fill_voxels(result, chosen, part, mine, theirs, own, other, reach, paired, options), parts
+            )
+        )
     return torch.from_numpy(result).reshape(wanted.shape)

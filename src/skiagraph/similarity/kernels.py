@@ -210,9 +210,13 @@ def _best(
 
 @njit(error_model="numpy", fastmath=True, nogil=True, cache=True)
 def fill_voxels(
-    result: Any, wanted: Any, part: Any, patches: Any, windows: Any, own: Any, other: Any, reach: Any, options: Any
+    result: Any, wanted: Any, part: Any, patches: Any, windows: Any, own: Any, other: Any, reach: Any, order: Any,
+    options: Any,
 ) -> None:  # fmt: skip
-    """Map values of voxels part[0] ... part[1] - 1 of a tile whose axes have the lists' lengths."""
+    """Map values of voxels part[0] ... part[1] - 1 of a tile whose axes have the lists' lengths.
+
+    `order` says which value of a patch is paired with which place of a window.
+    """
     floor, _, balanced, bins = options
     own_lists, own_box, own_regular, own_offsets = patches
     other_lists, other_box, other_regular, other_offsets = windows
@@ -221,6 +225,7 @@ def fill_voxels(
     flat = other_weights.reshape(-1)
     sizes, m = (wanted.shape[0], wanted.shape[1], wanted.shape[2]), own_offsets.shape[1]
     count = other_offsets.shape[0]
+    found = np.empty((1, m), np.int32)
     mine, theirs, starts = np.empty((1, m), np.int32), np.empty((count, m), np.int32), np.empty(m, np.int64)
     spans, row = np.empty((count, 3), np.int32), np.empty(bins, np.float32)
     table, factors = np.empty((bins + 2 * _ROWS) * bins, np.float32), np.empty((bins + 2 * _ROWS) * m, np.float32)
@@ -229,7 +234,9 @@ def fill_voxels(
         voxel = line // sizes[1], line % sizes[1], number % sizes[2]
         if not wanted[voxel]:
             continue
-        _reads(mine, own_code, voxel, own_lists, own_box, own_regular, own_offsets)
+        _reads(found, own_code, voxel, own_lists, own_box, own_regular, own_offsets)
+        for n in range(m):
+            mine[0, n] = found[0, order[n]]
         _reads(theirs, other_code, voxel, other_lists, other_box, other_regular, other_offsets)
         first, last, equal, seen = _span(mine, 0, own_low, own_inside)
         for w in range(count):

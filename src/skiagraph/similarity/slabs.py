@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from skiagraph.similarity.information import paired_information
 from skiagraph.similarity.trimming import trim
 from skiagraph.similarity.windows import Boundary, WindowKind, patch_list, shifted_list, tiled_list
 
-__all__ = ["Plan", "compute_map"]
+__all__ = ["Plan", "compute_map", "other_order"]
 
 _CHUNK = 2**20  # histogram entries that are worked on at once: they stay in the processor's cache
 _COPIES = 12  # a bound on the rows of weights kept per voxel, in units of one full row
@@ -72,6 +72,11 @@ class Plan:
     def voxel_bytes(self) -> int:
         """Bytes of weights per voxel of a tile, float32."""
         return 2 * 4 * _COPIES * self.histogram.count
+
+
+def other_order(count: int) -> Tensor:
+    """The order, always the same, in which a patch's values tell nothing of a window's."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
 
 
 def compute_map(plan: Plan, first: Tensor, second: Tensor, mask: Tensor | None) -> Tensor:
@@ -164,18 +169,18 @@ class _Tile:
     @property
     def _compiled(self) -> bool:
         """Whether machine code for voxels has this form."""
-        plain = self.plan.temperature is None and not self.plan.debias
+        one = all(axis.shape[1] == 1 for axis in self.windows)
+        plain = self.plan.temperature is None and (not self.plan.debias or one)
         return plain and self.first.dtype == torch.float32 and self.first.device.type == "cpu"
 
     def _by_voxel(self, wanted: Tensor) -> Tensor:
         from skiagraph.similarity.compiled import information_map
 
-        plan = self.plan
-        samples = zip(self.first.detach(), self.second.detach(), wanted, strict=True)
-        maps = [
-            information_map(plan.histogram, (a, b), self.patches, self.windows, chosen, plan.floor, plan.normalise)
-            for a, b, chosen in samples
-        ]
+        plan, maps = self.plan, []
+        for a, b, chosen in zip(self.first.detach(), self.second.detach(), wanted, strict=True):
+            make = partial(information_map, plan.histogram, (a, b), self.patches, self.windows, chosen, plan.floor)
+            found = make(plan.normalise)
+            maps.append(found - make(plan.normalise, other_order(math.prod(plan.patch))) if plan.debias else found)
         return torch.stack(maps)
 
     def values(self, mask: Tensor | None) -> Tensor:
@@ -220,7 +225,7 @@ class _Tile:
         v = other.index_select(0, (theirs + other_first[:, None, None]).flatten()).reshape(*theirs.shape, -1)
         value = paired_information(u, v, self.plan.floor, self.plan.normalise, not (u.requires_grad or self._exact))
         if self.plan.debias:
-            order = torch.randperm(u.shape[1], generator=torch.Generator().manual_seed(0)).to(u.device)
+            order = other_order(u.shape[1]).to(u.device)
             value = value - paired_information(u[:, order], v, self.plan.floor, self.plan.normalise)
         if self.plan.temperature is None:
             return value.amax(1) if not value.requires_grad else value.max(1).values
