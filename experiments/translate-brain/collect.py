@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from distances import FEATURES, distances_path
 from methods import ABLATION, ENTRIES, OURS
 from numpy.typing import NDArray
 from score import SLAB
@@ -74,6 +75,7 @@ def _direction(folder: Path) -> list[str]:
         figures = [_cell(record, column, digits) for column, _, digits in COLUMNS]
         rows.append([label, *figures, f"{record['calls']:g}", record["gets"]])
     lines += _table(["method", *(label for _, label, _ in COLUMNS), "calls a slice", "is given"], rows)
+    lines += _distances(distances_path(folder))
     missing = [name for name in ENTRIES if name not in records]
     if missing:
         lines += [f"Not computed: {', '.join(missing)} (no prior of the kind it needs, or not enough time).", ""]
@@ -90,6 +92,21 @@ def _direction(folder: Path) -> list[str]:
         lines += ["Ours minus the rival on the same slices:", ""]
         lines += _table(["rival", "PSNR dB", "PSNR after a line", "tissue Dice", ""], rows)
     return lines
+
+
+def _distances(path: Path) -> list[str]:
+    """Kernel distances on named features."""
+    if not path.exists():
+        return []
+    rows = [
+        [name, *(f"{value:.3g} ({spread:.2g})" for value, spread in (kinds[kind] for kind in FEATURES))]
+        for name, kinds in _read(path).items()
+    ]
+    return [
+        "Squared kernel distance to the true slices (spread over halves of the slices): 0 is alike.",
+        "",
+        *_table(["method", *(f"KD-{kind}" for kind in FEATURES)], rows),
+    ]
 
 
 def _shown(images: Sequence[NDArray[Any]]) -> NDArray[np.float64]:

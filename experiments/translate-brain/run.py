@@ -6,7 +6,8 @@ simulates the heads, trains the priors and networks, and does the rest; a step w
 100 minutes on one free core, most of it training.
 
     --quick           20 slices, 6 calls, two directions, tiny trainings, into runs/translate-quick: about ten minutes
-    --only score      some of the steps: data, train, tune, score, ablation, steps, lesions, real, collect
+    --only score      some of the steps: data, train, tune, score, distances, ablation, steps, lesions, real,
+                      collect
     --shard 0 2       every second method, for two processes in one folder
 
 Provenance: simulated contrast. Source and target are computed from one real T1-weighted head by signal equations, with
@@ -31,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 from collect import collect
+from distances import distances_path, measure_distances
 from heads import Head, read_head
 from lesions import contrast_kept, insert
 from methods import ABLATION, ENTRIES, OURS, SWEEPS, Entry, Kit
@@ -57,7 +59,7 @@ PRIORS = {  # name: where its weights start
     "t2": "t2-middle",
     "t1-lmi": "t1",
 }
-STEPS = ("data", "train", "tune", "score", "ablation", "steps", "lesions", "real", "collect")
+STEPS = ("data", "train", "tune", "score", "distances", "ablation", "steps", "lesions", "real", "collect")
 VALIDATION = "cn200"
 PLAIN = ("target", "copy", "histogram-matching", "matching-either", "intensity-lookup", "supervised")
 FIRST = (*PLAIN, "sdedit", "ilvr", "fgdm", OURS, "ours-matched-start", "ours-one-walk")
@@ -221,6 +223,13 @@ class Study:
         print(f"{path.parent.name} {path.stem} {np.mean(figures['slices']['psnr']):.2f} dB", flush=True)
         self.keep(path, {**about, "first_slice": part.start, **figures}, result)
 
+    def distances(self) -> None:
+        """Of the sets of slices, by what was scored."""
+        for source, target in [] if self.shard[0] else self.size.directions:
+            folder = self.results / f"{source}-{target}"
+            if folder.exists() and not distances_path(folder).exists():
+                measure_distances(folder, self.head(HELD_OUT))
+
     def ablation(self) -> None:
         """Kind of map x use x start on two slabs of the first direction."""
         part = middle(self.head(HELD_OUT), min(2, self.size.slabs))
@@ -275,7 +284,7 @@ def main() -> None:
     torch.set_num_threads(1)
     size = quick() if chosen.quick else Size()
     study = Study(size, tuple(chosen.shard), chosen.directions)
-    steps = {name: getattr(study, name) for name in ("train", "tune", "score", "ablation", "steps", "lesions")}
+    steps = {name: getattr(study, name) for name in STEPS[1:-2]}
     steps["data"] = lambda: prepare(size.data)
     steps["real"] = study.real
     steps["collect"] = lambda: collect(size.folder, size.folder if chosen.quick else HERE, __doc__ or "")
