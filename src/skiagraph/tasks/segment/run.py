@@ -138,12 +138,12 @@ def segment_with(
     sign = settings.map.chosen_sign
     seen = [looked(case, "normal case") for case in normals]
     calibration, baseline = _calibrations(seen, settings, prior)
+    for case in cases:  # a calibration that was read knows its normals too
+        require_alike(case, () if calibration is None else calibration.profile)
     settings.output.mkdir(parents=True, exist_ok=True)
     if calibration is not None:
         write_calibration(settings.output / "calibration.json", calibration)
     rows, shown, facts = [], [], _facts(prior, settings, calibration)
-    for case in cases:
-        require_alike(case, () if calibration is None else calibration.profile)
     for case in cases:
         one = looked(case, "case")
         made = decide(one.found, settings.mask, calibration)

@@ -45,5 +45,5 @@ class Rescaled:
             images=scaled(made.images),
             candidates=None if made.candidates is None else scaled(made.candidates),
             deviation=None if made.deviation is None else made.deviation / reached,
-            notes=(*made.notes, f"The result was brightened by {1 / reached:.2f} to the scale of the prior."),
+            notes=(*made.notes, f"The result was multiplied by {1 / reached:.2f} to reach the scale of the prior."),
         )
