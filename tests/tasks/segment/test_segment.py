@@ -165,6 +165,11 @@ def test_a_case_of_another_modality_is_refused_before_anything_is_written(folder
     with pytest.raises(DataError, match=r"t2: its intensities are 0\.\d\d away .* another modality"):
         segment_with(oracle(), settings(folders, input=folders / "other"))
     assert not list((folders / "run").glob("t2*"))
+    known = segment_with(oracle(), settings(folders, output=folders / "known")).folder / "calibration.json"
+    stored = {"normals": None, "calibration": known, "input": folders / "other", "output": folders / "fresh"}
+    with pytest.raises(DataError, match="another modality"):
+        segment_with(oracle(), settings(folders, **stored))
+    assert not (folders / "fresh").exists()
 
 
 @pytest.mark.parametrize(
