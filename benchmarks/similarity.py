@@ -134,9 +134,9 @@ def compare_similarities(effort: Effort, report: Callable[[str], None]) -> Secti
         "Local mutual information (cpu)",
         f"One {SIZE} x {SIZE} map of the released layer (3 x 3 patches, 9 windows, {BINS} bins, normalised). The port "
         "computes what the layer computes, in its order: kernels of every value of every window, all joint histograms "
-        "at once. Ours goes pixel by pixel in machine code that numba makes on first use (not timed), with kernels once an "
-        "intensity, only the bins that a patch and a window reach, and constant patches skipped: what it saves depends "
-        "on the images.",
+        "at once. Ours goes pixel by pixel in machine code that numba makes on first use (not timed), with kernels "
+        "once an intensity, only the bins that a patch and a window reach, and constant patches skipped: what it saves "
+        "depends on the images.",
         "ms",
         rows,
         remarks=(
