@@ -26,6 +26,9 @@ ABOUT = {
     "organs', learn from all training crops; classifiers learn from one crop in five and as many synthetic ones. "
     "Scales are those of the first set. All sets are drawn with fresh noise at every step (`walk.eta` 1): without it a "
     "quarter of the unguided crops stayed noise, as this generator is trained less; nothing else was chosen here.",
+    "coronal-few": "A third set: coronal crops of the eleven organs of the same patient, split by coronal slab, with a "
+    "generator, guide and judge of its own. Every setting is the second set's, fixed before anything here was trained; "
+    "only the arms of the claim are drawn.",
 }
 """What the other sets are, for the head of their results."""
 

@@ -11,6 +11,7 @@ goes on.
     --set trunk-wall-few   the second set: ten parts of the wall of the same trunk, one crop in five; its generator,
                            guide and judge trained half as long, one synthetic crop a real one;
                            into runs/trunk-wall-few
+    --set coronal-few      a third set: coronal crops of the eleven organs, everything else as in the second
     --only downstream      some of the steps: data, train, sweep, synthesize, audit, downstream, collect
     --minutes 40           start no classifier's training after so long; what is there is scored
     --claim                the classifiers of the claim alone; without it, every arm and control
@@ -62,6 +63,11 @@ ARMS: dict[str, tuple[str, ...]] = {
     "uncertainty-strong": ("--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
     "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
 }
+CUT = {  # options of `samples organ-crops`
+    "organs": (),
+    "trunk-wall": ("--crops", "trunk-wall"),
+    "coronal": ("--planes", "coronal"),
+}
 ADDED = ("mild-cfg",)  # the best of screen.py on the validation crops
 TRIAL = "A trial of every step at the smallest size, networks of 64 images and five steps: the figures mean nothing."
 GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
@@ -69,7 +75,7 @@ GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
 
 @dataclass(frozen=True)
 class Size:
-    """What differs between the study, its second set and its trial."""
+    """What differs between the study, its further sets and its trial."""
 
     folder: Path
     crops: str = "organs"
@@ -120,14 +126,17 @@ def quick() -> Size:
 
 
 def sizes() -> dict[str, Size]:
-    """The sets by name: eleven organs, the same from few crops, and a second set at a reduced size."""
+    """The sets by name: eleven organs, the same from few crops; a second and a third set at a reduced size."""
     few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
     whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
     short = {name: ("--images", count) for name, count in (("prior", "50000"), ("guide", "30000"), ("judge", "20000"))}
     wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=12, sweeps=(), **short)
     wall = replace(wall, levels=("--walk.eta", "1", "--precision", "bfloat16"))  # eta 0 leaves a quarter in noise
     part = replace(few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, ratio=1.0, sweep=())
-    return {"organs-few": few, "organs": whole, "trunk-wall": wall, "trunk-wall-few": part}
+    front = replace(wall, folder=Path("runs/coronal"), crops="coronal")
+    third = replace(part, folder=Path("runs/coronal-few"), crops="coronal", lender=front.folder)
+    named = (few, whole, wall, part, front, third)
+    return {size.folder.name: size for size in named}
 
 
 def trainings(size: Size) -> Iterator[Step]:
@@ -241,7 +250,7 @@ def prepare(size: Size) -> None:
     """The crops, and one split for everything that is trained on them."""
     whole = Path("runs") / size.crops / "crops"
     if not (whole / "labels.csv").exists():
-        words = ("samples", "organ-crops", "--crops", size.crops, "--output", str(whole), "--yes")
+        words = ("samples", "organ-crops", *CUT[size.crops], "--output", str(whole), "--yes")
         if program(words) != 0:
             sys.exit("stopped: the crops could not be cut")
     if not (size.folder / "split.json").exists():

@@ -1,9 +1,10 @@
-"""Is the walk at fault? The same push with fresh noise at every step (`walk.eta` 1), beside unpushed crops drawn so.
+"""Is the walk at fault? The arms of the claim once more, drawn with fresh noise at every step (`walk.eta` 1).
 
     OMP_NUM_THREADS=1 python experiments/synthesize-organs/walk.py
 
-needs the networks and crops of `run.py`; draws 11 crops of each class twice and scores them at one synthetic crop for
-each real one, on the test crops, ten networks and five seeds: half an hour on one free core; what is there is skipped.
+needs the networks and crops of `run.py`; draws 11 crops of each class for each of four arms and scores them at one
+synthetic crop for each real one, as the second set of `run.py` does, on the test crops, ten networks and five seeds:
+an hour and a half on one free core; what is there is skipped.
 `run.py --only collect` puts the table into the results.
 
     --minutes 10    start no classifier's training after so long; what is there is scored
@@ -18,7 +19,7 @@ import screen
 from run import NETWORKS
 
 HERE = screen.FEW / "walk"
-SETS = ("fresh-unguided", "fresh-uncertainty")
+SETS = ("fresh-unguided", "fresh-classifier", "fresh-cfg", "fresh-uncertainty")
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
             screen.draw(name, idea)
     words = ["evaluate", "downstream", "--real", str(screen.FEW / "crops"), "--split", str(screen.FEW / "split.json")]
     words += ["--synthetic", *(word for name in SETS for word in (name, str(screen.place(name))))]
-    words += ["--against", SETS[1], "--controls", "--ratio", "1", "--networks", *NETWORKS, "--seeds", "5"]
+    words += ["--against", SETS[-1], "--controls", "--ratio", "1", "--networks", *NETWORKS, "--seeds", "5"]
     words += ["--training.steps", "300", "--training.batch", "32", "--draw", "patients-by-class", "--resamples", "2000"]
     words += ["--minutes", str(asked.minutes)] if asked.minutes is not None else []
     screen.run([*words, "--threads", "1", "--output", str(HERE / "downstream")])
