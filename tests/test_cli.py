@@ -286,3 +286,24 @@ def test_every_refusal_with_json_is_one_object(
     assert shown["kind"] == "InputError"
     assert told in shown["message"]
     assert "│" not in shown["message"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--solver.strength", "2"], "solver.strength: found 2.0, allowed: less than or equal to 1 (Begin at"),
+        (["--source.largest-tilt-degrees", "-1"], "source.largest_tilt_degrees: found -1.0, allowed: greater than"),
+    ],
+)
+def test_a_wrong_value_in_a_section_is_told_like_any_other(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["translate", "scan.nii.gz", "--prior", "prior", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"skiagraph: {told}")
+
+
+def test_keys_of_a_section_that_contradict_each_other_are_told_with_its_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["segment", "a.png", "--prior", "p", "--output", "o", "--map.engine", "jvp", "--map.tau", "0.5"]) == 2
+    assert capsys.readouterr().err.startswith("skiagraph: map: tau has no effect on the exact derivative")

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 from skiagraph.commands import COMMANDS, Command
 from skiagraph.config import check_values, describe_errors, did_you_mean, dump_yaml, read_yaml, resolved
 from skiagraph.errors import InputError, SkiagraphError
-from skiagraph.refusals import one_sentence, unknown_command, unknown_flags
+from skiagraph.refusals import one_sentence, refused_section, unknown_command, unknown_flags
 from skiagraph.terminal import CommandResult, print_json, progress, show
 
 __all__ = ["COMMANDS", "Command", "Invocation", "main"]
@@ -167,6 +167,8 @@ def _asked(whole: Any, words: Sequence[str], chosen: Command | None) -> Invocati
     except SystemExit as end:
         if end.code in (None, 0):
             raise
+        if chosen is not None and (told := refused_section(end, _load(chosen.settings))) is not None:
+            raise told from None
     wrong = None if chosen is None else unknown_flags(words, chosen.title, _load(chosen.settings))
     if wrong is not None:
         raise wrong

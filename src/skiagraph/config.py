@@ -133,15 +133,21 @@ def _describe(error: ErrorDetails, model: type[BaseModel]) -> str:
     return f"{key}: found {found}, allowed: {allowed}{hint}{meaning}"
 
 
-def describe_errors(error: ValidationError, model: type[BaseModel], source: str = "") -> InputError:
+def describe_errors(
+    error: ValidationError, model: type[BaseModel], source: str = "", *, section: str = ""
+) -> InputError:
     """Turn a pydantic error into the message a person gets: one line per wrong key.
 
     Args:
         error: what pydantic raised.
         model: the settings class that was filled.
         source: where the values came from (a file name), put first.
+        section: its name in the command's settings, such as "solver", where the class is only a part of them.
     """
-    lines = [_describe(detail, model) for detail in error.errors(include_url=False)]
+    lines = []
+    for detail in error.errors(include_url=False):
+        joint = "." if detail["loc"] else ": "
+        lines.append((section + joint if section else "") + _describe(detail, model))
     head = f"{source}: " if source else ""
     return InputError(head + lines[0] if len(lines) == 1 else head + "several keys are wrong:\n  " + "\n  ".join(lines))
 

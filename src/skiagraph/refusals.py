@@ -6,11 +6,12 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from skiagraph.config import describe_errors
 from skiagraph.errors import InputError
 
-__all__ = ["flags_of", "one_sentence", "unknown_command", "unknown_flags"]
+__all__ = ["flags_of", "one_sentence", "refused_section", "unknown_command", "unknown_flags"]
 
 EVERYWHERE = ("--config", "--dry-run", "--json", "--help")
 
@@ -51,6 +52,32 @@ def unknown_flags(words: Sequence[str], title: str, model: type[BaseModel]) -> I
         return None
     told = " ".join(f"{flag} is no flag of `skiagraph {title}`{_meant(flag, known)}" for flag in dict.fromkeys(wrong))
     return InputError(f"{told} `skiagraph {title} --help` lists all.")
+
+
+def _sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections of a settings class, and theirs, by their dotted names."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield prefix + name, field.annotation
+            yield from _sections(field.annotation, f"{prefix}{name}.")
+
+
+def refused_section(end: SystemExit, model: type[BaseModel]) -> InputError | None:
+    """The refusal of a value in a section of the settings, which ends the parser; None where that was not the reason.
+
+    Args:
+        end: raised by the parser, with what it caught before.
+        model: the command's settings.
+    """
+    reason: BaseException | None = end
+    while reason is not None and not isinstance(reason, ValidationError):
+        reason = reason.__cause__ or reason.__context__
+    if reason is None:
+        return None
+    for name, section in _sections(model):
+        if section.__name__ == reason.title:
+            return describe_errors(reason, section, section=name)
+    return None
 
 
 def unknown_command(word: str, names: Iterable[str]) -> InputError:
