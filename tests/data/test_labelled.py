@@ -117,6 +117,17 @@ def test_slices_of_a_volume_share_a_label_and_a_group(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.images[1, 0], array[:, :, 1].clip(-2, 2) / 2, atol=1e-6)
 
 
+def test_a_slice_in_a_nifti_file_of_two_axes_is_one_image(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        nibabel.save(nibabel.Nifti1Image(array if name == "a" else array + 1, np.eye(4)), tmp_path / name / "s.nii")
+    found = read_labelled(tmp_path, window=(-4, 4), least=1)
+    assert found.names == ("a/s.nii", "b/s.nii")
+    assert found.patients is None
+    np.testing.assert_allclose(found.images[0, 0], array.clip(-4, 4) / 4, atol=1e-6)
+
+
 def test_table_brings_patients_and_sides(tmp_path: Path) -> None:
     for k in range(4):
         Image.fromarray(grey(k)).save(tmp_path / f"{k}.png")
@@ -165,6 +176,13 @@ def test_medmnist_keeps_its_split(tmp_path: Path, colour: bool) -> None:
     np.testing.assert_allclose(found.images[4], np.moveaxis(first, 2, 0) if colour else first[None], atol=1e-6)
     with pytest.raises(InputError, match="1 names"):
         read_labelled(tmp_path / "m.npz", classes=("well",))
+
+
+@pytest.mark.parametrize("shape", [(4, 9, 8, 8), (4, 3, 8, 8)])
+def test_volumes_of_medmnist_are_not_pictures_of_many_channels(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.savez(tmp_path / "m.npz", train_images=grey(0, shape), train_labels=np.array([[0], [1], [0], [1]]))
+    with pytest.raises(DataError, match=r"train_images has shape .* which are volumes; pictures"):
+        read_labelled(tmp_path / "m.npz")
 
 
 def damage_class(root: Path) -> None:

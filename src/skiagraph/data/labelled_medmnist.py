@@ -63,6 +63,11 @@ def _side(path: Path, key: str, content: dict[str, NDArray[Any]]) -> tuple[NDArr
     pixels, marks = content[f"{key}_images"], content[f"{key}_labels"]
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
         raise DataError(f"{path}: {key}_images is {pixels.dtype} {pixels.shape}; bytes (n, H, W[, 3]) are needed")
+    if pixels.ndim == 4 and pixels.shape[3] != 3:
+        raise DataError(
+            f"{path}: {key}_images has shape {pixels.shape}, which are volumes; pictures (n, H, W) or (n, H, W, 3) are "
+            "needed. Save the slices that show what the label says, each as a picture, with the volume as its patient"
+        )
     if marks.ndim > 1 and marks.shape[1:] != (1,):
         raise DataError(f"{path}: {key}_labels has shape {marks.shape}; one label an image (n, 1) is needed")
     if len(marks) != len(pixels):

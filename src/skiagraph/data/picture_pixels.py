@@ -45,10 +45,10 @@ def read_volume_pixels(path: Path, channels: int | None) -> RawPixels:
     """Read the slices along the third axis of a NIfTI volume, each (1, rows, columns) as stored; they need a window.
 
     Args:
-        path: the file.
+        path: the file, of three axes, or of two: one slice.
         channels: 1 or None.
     """
-    volume = read_nifti(path)
+    volume = read_nifti(path, flat=True)
     return RawPixels(np.ascontiguousarray(np.moveaxis(volume.array, 2, 0)[:, None]), None)
 
 

@@ -75,12 +75,15 @@ def _require_geometry(header: Any, path: Path) -> None:
         )
 
 
-def read_nifti(path: str | os.PathLike[str], *, affine: NDArray[np.float64] | None = None) -> Volume:
+def read_nifti(
+    path: str | os.PathLike[str], *, affine: NDArray[np.float64] | None = None, flat: bool = False
+) -> Volume:
     """Read a NIfTI-1 or NIfTI-2 file (.nii, .nii.gz) as float32 with its affine.
 
     Args:
         path: the file.
         affine: (4, 4) voxel to world mm; needed only where the header defines none, and refused where it does.
+        flat: whether a file of two axes is read too, as a volume of one slice.
 
     Raises DataError for a missing, truncated or foreign file, for a header without affine, and for more than one image.
     """
@@ -102,6 +105,8 @@ def read_nifti(path: str | os.PathLike[str], *, affine: NDArray[np.float64] | No
         raise DataError(f"{file}: not a readable NIfTI file ({error})") from error
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
+    if flat and array.ndim == 2:
+        array = array[..., None]
     if array.ndim != 3:
         raise DataError(f"{file}: the image has shape {array.shape}; one volume with three axes is needed")
     if not np.isfinite(array).all():
