@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, roc_auc_score
+from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, roc_auc_score, roc_curve
 
-from skiagraph.evaluation.classification import Predictions, class_recalls, class_score, score_runs
+from skiagraph.evaluation.classification import Predictions, class_recalls, class_score, score_runs, sensitivities
 from skiagraph.evaluation.downstream import draw_study, score_arm
 
 GENERATOR = np.random.default_rng(0)
@@ -43,6 +43,30 @@ def test_ties_count_half_and_constant_probabilities_have_an_area_of_one_half() -
     assert found["macro_auroc"][0, 0] == pytest.approx(0.5)
     assert found["brier"][0, 0] == pytest.approx(0.75)
     assert found["ece"][0, 0] == pytest.approx(abs((LABELS == 0).mean() - 0.25))
+
+
+@pytest.mark.parametrize("specificity", [0.5, 0.8, 0.95])
+def test_sensitivity_at_a_specificity_is_that_of_the_curve(specificity: float) -> None:
+    coarse = Predictions.of((p := np.round(PROBABILITIES, 1) + 0.01) / p.sum(2, keepdims=True), LABELS)  # with ties
+    for predictions in (PREDICTIONS, coarse):
+        found = sensitivities(predictions, specificity)[0]
+        for run, rows in enumerate(predictions.probabilities):
+            for label in range(4):
+                false, true, _ = roc_curve(label == LABELS, rows[:, label], drop_intermediate=False)
+                assert found[run, label] == pytest.approx(true[false <= 1 - specificity + 1e-9].max())
+
+
+def test_sensitivities_follow_weights_and_are_unknown_without_one_side() -> None:
+    weights = np.stack([np.random.default_rng(3).integers(0, 3, 60), np.ones(60)])
+    index = np.repeat(np.arange(60), weights[0].astype(int))
+    found = sensitivities(PREDICTIONS, 0.9, weights)
+    twice = sensitivities(Predictions.of(PROBABILITIES[:, index], LABELS[index]), 0.9)
+    np.testing.assert_allclose(found[0], twice[0])
+    np.testing.assert_allclose(found[1], sensitivities(PREDICTIONS, 0.9)[0])
+    alone = sensitivities(PREDICTIONS, 0.9, (LABELS == 2)[None].astype(float))
+    assert np.isnan(alone).all()
+    with pytest.raises(ValueError, match="specificity"):
+        sensitivities(PREDICTIONS, 1.0)
 
 
 def test_calibration_error_by_hand() -> None:
@@ -90,6 +114,20 @@ def test_an_arm_does_not_differ_from_itself_and_paired_differences_are_narrow() 
     wide = one.estimate("brier")
     assert gap.high - gap.low < (wide.high - wide.low) / 2
     assert wide.low < wide.value < wide.high
+
+
+def test_scores_within_a_subgroup_are_those_of_its_images_alone() -> None:
+    draws, inside = draw_study(LABELS, RUNS, resamples=300), np.arange(60) % 20 == 0
+    part = draws.within(inside)
+    assert len(part.images) < 301  # three images are sometimes not drawn at all
+    assert (part.images.sum(1) > 0).all()
+    found = score_arm(PROBABILITIES[:, inside], LABELS[inside], part)
+    alone = score_runs(Predictions.of(PROBABILITIES[:, inside], LABELS[inside]))
+    assert found.estimate("balanced_accuracy").value == pytest.approx(alone["balanced_accuracy"].mean())
+    one = LABELS == 1  # of one class: an area under a curve is not known, and says so
+    only = score_arm(PROBABILITIES[:, one], LABELS[one], draws.within(one))
+    assert np.isnan(only.estimate("macro_auroc").low)
+    assert only.estimate("balanced_accuracy").low > 0
 
 
 def test_interval_of_accuracy_has_the_width_of_the_binomial() -> None:

@@ -11,7 +11,7 @@ from skiagraph.data.image_readers import format_of
 from skiagraph.data.labelled_files import LabelledFile
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["TABLE_NAME", "read_table"]
+__all__ = ["TABLE_NAME", "read_column", "read_table"]
 
 TABLE_NAME = "labels.csv"
 COLUMNS = ("file", "label", "patient", "split")
@@ -30,14 +30,8 @@ def read_table(table: Path, root: Path, columns: Mapping[str, str]) -> list[Labe
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown:
         raise InputError(f"columns: found {unknown}, allowed: {', '.join(COLUMNS)}")
-    try:
-        text = existing_file(table, "a CSV table of files and labels").read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    head = text.splitlines()[0]
-    rows = list(csv.DictReader(text.splitlines(), delimiter=";" if head.count(";") > head.count(",") else ","))
+    present, rows = _rows(table)
     names = {name: columns.get(name, name) for name in COLUMNS}
-    present = list(rows[0]) if rows else [word.strip() for word in head.split(",")]
     for name in COLUMNS:
         if names[name] not in present and (name in ("file", "label") or name in columns):
             raise DataError(
@@ -48,6 +42,38 @@ def read_table(table: Path, root: Path, columns: Mapping[str, str]) -> list[Labe
         raise DataError(f"{table} holds a header but no row")
     _check_files(table, root, files)
     return files
+
+
+def read_column(place: Path, column: str) -> dict[str, str]:
+    """Read one more column of a labelled set's table, by file name; empty cells are refused.
+
+    Args:
+        place: the table, or the folder that holds it as `labels.csv`.
+        column: its name.
+    """
+    table = place / TABLE_NAME if place.is_dir() else place
+    if table.suffix.lower() != ".csv" or not table.is_file():
+        raise DataError(f"{place} has no table ({TABLE_NAME}), so no column {column!r}; add one with a row an image")
+    present, rows = _rows(table)
+    for name in ("file", column):
+        if name not in present:
+            raise DataError(f"{table} has the columns {present}; {name!r} is missing")
+    found = {Path((row["file"] or "").strip()).as_posix(): (row[column] or "").strip() for row in rows}
+    empty = [name for name, value in found.items() if not value]
+    if empty:
+        raise DataError(f"{table}: {column} is empty for {len(empty)} files, such as {empty[0]!r}; fill the column")
+    return found
+
+
+def _rows(table: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """The columns of a table, and its rows."""
+    try:
+        text = existing_file(table, "a CSV table of files and labels").read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table} is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    head = text.splitlines()[0]
+    rows = list(csv.DictReader(text.splitlines(), delimiter=";" if head.count(";") > head.count(",") else ","))
+    return (list(rows[0]) if rows else [word.strip() for word in head.split(",")]), rows
 
 
 def _row(table: Path, number: int, row: Mapping[str, str | None], names: Mapping[str, str]) -> LabelledFile:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SCORES", "Predictions", "class_recalls", "class_score", "score_runs"]
+__all__ = ["SCORES", "Predictions", "class_recalls", "class_score", "mean_of_known", "score_runs", "sensitivities"]
 
 BINS = 15
 
@@ -137,7 +137,51 @@ def _macro_auroc(predictions: Predictions, weights: NDArray[np.float64]) -> NDAr
             first, last = np.searchsorted(values, values, "left"), np.searchsorted(values, values, "right")
             wins = (drawn * marked * (below[:, first] + below[:, last]) / 2).sum(1)
             areas[:, run, label] = np.divide(wins, totals, out=np.full(len(wins), np.nan), where=totals > 0)
-    found: NDArray[np.float64] = np.nanmean(areas, axis=2)
+    return mean_of_known(areas)
+
+
+def mean_of_known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis of what is not NaN; NaN where nothing is known.
+
+    Args:
+        values: (..., K).
+    """
+    known = ~np.isnan(values)
+    sums, counts = np.where(known, values, 0.0).sum(-1), known.sum(-1)
+    found: NDArray[np.float64] = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return found
+
+
+def sensitivities(
+    predictions: Predictions, specificity: float = 0.95, weights: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """Sensitivity (B, R, K) of every class against all others at a fixed specificity; NaN where one side is empty.
+
+    Of all thresholds of the class's probability (an image is called positive at or above it) that leave at least this
+    share of the other classes' images negative, the one that finds most of the class; none found is 0.
+
+    Args:
+        predictions: of R runs.
+        specificity: in (0, 1).
+        weights: (B, N); None for once each.
+    """
+    if not 0 < specificity < 1:
+        raise ValueError(f"specificity: found {specificity}; allowed is a share between 0 and 1.")
+    given = np.ones((1, len(predictions.labels))) if weights is None else np.asarray(weights, np.float64)
+    runs = len(predictions.probabilities)
+    found = np.full((len(given), runs, predictions.classes), np.nan)
+    for label in range(predictions.classes):
+        positive = predictions.labels == label
+        hits, misses = given[:, positive].sum(1), given[:, ~positive].sum(1)
+        for run in range(runs):
+            scores = predictions.probabilities[run, :, label]
+            order = np.argsort(-scores, kind="stable")
+            last = np.searchsorted(-scores[order], -scores[order], "right") - 1  # ties are called alike
+            called = np.cumsum(given[:, order] * positive[order], axis=1)[:, last]
+            false = np.cumsum(given[:, order] * ~positive[order], axis=1)[:, last]
+            most = np.where(false <= (1 - specificity + 1e-9) * misses[:, None], called, 0.0).max(1)
+            known = (hits > 0) & (misses > 0)
+            found[:, run, label] = np.divide(most, hits, out=np.full(len(hits), np.nan), where=known)
     return found
 
 

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skiagraph.evaluation.classification import SCORES, Predictions, class_recalls, score_runs
+from skiagraph.evaluation.classification import (
+    SCORES,
+    Predictions,
+    class_recalls,
+    mean_of_known,
+    score_runs,
+    sensitivities,
+)
 
 __all__ = ["ArmScores", "Draws", "Estimate", "draw_study", "score_arm"]
 
@@ -52,6 +59,16 @@ class Draws:
 
     images: NDArray[np.float64]
     runs: NDArray[np.float64]
+
+    def within(self, inside: ArrayLike) -> Draws:
+        """The same draws of some of the images; samples in which none of them was drawn are left out.
+
+        Args:
+            inside: (N,) bool.
+        """
+        part = self.images[:, np.asarray(inside, bool)]
+        drawn = part.sum(1) > 0
+        return Draws(part[drawn], self.runs[drawn])
 
 
 def draw_study(
@@ -104,13 +121,16 @@ class ArmScores:
     """Scores of one arm on all draws.
 
     Args:
-        scores: name -> (B + 1, R) score of each run on each draw of images.
+        scores: name -> (B + 1, R) score of each run on each draw of images: those of `SCORES`, and `sensitivity`, the
+            mean over classes of the sensitivity at a fixed specificity.
         recalls: (R, K) recall of each class on all images.
+        sensitivities: (R, K) sensitivity of each class at that specificity on all images.
         draws: what was drawn.
     """
 
     scores: Mapping[str, NDArray[np.float64]]
     recalls: NDArray[np.float64]
+    sensitivities: NDArray[np.float64]
     draws: Draws
 
     def _mean(self, score: str) -> NDArray[np.float64]:
@@ -130,17 +150,20 @@ class ArmScores:
 
 
 def _estimate(values: NDArray[np.float64]) -> Estimate:
+    if np.isnan(values[1:]).all():
+        return Estimate(float(values[0]), float("nan"), float("nan"))
     low, high = np.nanquantile(values[1:], [0.025, 0.975])
     return Estimate(float(values[0]), float(low), float(high))
 
 
-def score_arm(probabilities: ArrayLike, labels: ArrayLike, draws: Draws) -> ArmScores:
+def score_arm(probabilities: ArrayLike, labels: ArrayLike, draws: Draws, *, specificity: float = 0.95) -> ArmScores:
     """Score the runs of one arm on all draws.
 
     Args:
         probabilities: (R, N, K), runs in the order of the draws.
         labels: (N,).
         draws: what `draw_study` made.
+        specificity: at which sensitivities are taken.
     """
     predictions = Predictions.of(probabilities, labels)
     if draws.images.shape[1] != len(predictions.labels) or draws.runs.shape[1] != len(predictions.probabilities):
@@ -149,4 +172,6 @@ def score_arm(probabilities: ArrayLike, labels: ArrayLike, draws: Draws) -> ArmS
             f"{len(predictions.labels)} and {len(predictions.probabilities)}."
         )
     scores = score_runs(predictions, draws.images)
-    return ArmScores({name: scores[name] for name in SCORES}, class_recalls(predictions)[0], draws)
+    found = sensitivities(predictions, specificity, draws.images)
+    kept = {**{name: scores[name] for name in SCORES}, "sensitivity": mean_of_known(found)}
+    return ArmScores(kept, class_recalls(predictions)[0], found[0], draws)

@@ -234,6 +234,41 @@ def test_partial_studies_are_studies_with_fewer_seeds(sets: Path) -> None:
     assert len(set(order[: len(order) // 2])) == 2
 
 
+def test_sensitivity_and_subgroups_of_the_test_images_stand_apart(sets: Path) -> None:
+    files = sorted((sets / "test").glob("*/*.png"))
+    rows = [f"{file.relative_to(sets / 'test').as_posix()},{file.parent.name}" for file in files]
+    (sets / "test" / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+    with pytest.raises(DataError, match=r"subgroup: .*'scanner' is missing"):
+        evaluate_downstream(settings(sets, subgroup="scanner"))
+    scanners = [f"{row},{'old' if number % 10 < 4 else 'new'}" for number, row in enumerate(rows)]
+    (sets / "test" / "labels.csv").write_text("\n".join(["file,label,scanner", *scanners]) + "\n")
+    given = settings(
+        sets, subgroup="scanner", controls=[], specificity=0.9, networks=["lenet"], training={"steps": 20, "batch": 8}
+    )
+    found = evaluate_downstream(given).record()["main"]
+    assert 0 < found["arms"][0]["sensitivity"][0] <= 1
+    assert len(found["arms"][0]["sensitivity_by_class"]) == 3
+    parts = found["subgroups"]
+    assert list(parts) == ["new", "old"]
+    for number, whole in enumerate(found["arms"]):  # every class is 4 : 6, so the whole is the mean weighted so
+        apart = [parts[name][number]["balanced_accuracy"][0] for name in ("old", "new")]
+        assert 0.4 * apart[0] + 0.6 * apart[1] == pytest.approx(whole["balanced_accuracy"][0])
+    tables = (sets / "run" / "tables.md").read_text()
+    assert "### Balanced accuracy by scanner" in tables
+    assert "new (18 images)" in tables
+    assert "### Sensitivity at 90 % specificity" in tables
+
+
+def test_a_subgroup_of_one_class_leaves_readable_results(sets: Path) -> None:
+    files = sorted((sets / "test").glob("*/*.png"))
+    rows = [f"{file.relative_to(sets / 'test').as_posix()},{file.parent.name},{file.parent.name}" for file in files]
+    (sets / "test" / "labels.csv").write_text("\n".join(["file,label,kind", *rows]) + "\n")
+    evaluate_downstream(settings(sets, subgroup="kind", controls=[], synthetic={}, networks=["lenet"]))
+    left = (sets / "run" / "results.json").read_text()
+    assert "NaN" not in left
+    assert next(iter(json.loads(left)["main"]["subgroups"].values()))[0]["macro_auroc"] == [None, None, None]
+
+
 def test_a_test_image_among_those_trained_on_is_refused(sets: Path) -> None:
     """Otherwise a set that copies the test images would look like the best one."""
     (name,) = [path.name for path in (sets / "test").iterdir()][:1]

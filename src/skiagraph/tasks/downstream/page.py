@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from skiagraph.evaluation.classification import SCORES
+from skiagraph.evaluation.downstream import Estimate
 from skiagraph.report import Curve, Highlight, Line, Page, Picture, PictureRow, Table
 from skiagraph.report.page import Cell
 from skiagraph.tasks.downstream.arms import Arm
@@ -88,6 +89,40 @@ def _class_table(main: Scored, classes: Sequence[str]) -> Table:
     return Table("Recall of each class", ("trained on", *classes), tuple(rows), formats, _highest(len(classes)))
 
 
+def _sensitivity_table(main: Scored, classes: Sequence[str], settings: DownstreamSettings) -> Table:
+    real, level = next(iter(main.arms)), f"{100 * settings.specificity:g} %"
+    rows: list[tuple[Cell, ...]] = []
+    for arm, scores in main.arms.items():
+        gap = None if arm == real else str(scores.difference(main.arms[real], "sensitivity"))
+        rows.append((arm.title, str(scores.estimate("sensitivity")), gap, *scores.sensitivities.mean(0).tolist()))
+    heads = ("trained on", "mean of classes", "minus real", *classes)
+    formats = ("", "", "", *[".3f"] * len(classes))
+    note = (
+        f"Each class against all others, at the best threshold that leaves {level} of the others negative on these "
+        "test images; below 1 / (1 - specificity) images of other classes it allows no false alarm at all."
+    )
+    return Table(f"Sensitivity at {level} specificity", heads, tuple(rows), formats, note=note, folded=True)
+
+
+def _subgroup_table(main: Scored, sets: StudySets, settings: DownstreamSettings) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for arm in main.arms:
+        found = [scores[arm].estimate(LEADING) for scores in main.subgroups.values()]
+        rows.append((arm.title, *map(str, found), max(found, key=_value).value - min(found, key=_value).value))
+    counts = {value: int(inside.sum()) for value, inside in sets.subgroups.items()}
+    heads = ("trained on", *(f"{value} ({counts[value]} images)" for value in main.subgroups), "best minus worst")
+    note = (
+        f"Test images by `{settings.subgroup}`, on the draws of the main table; mean recall over the classes that "
+        "occur among them. Subgroups that hold other classes are not comparable with one another."
+    )
+    formats = ("", *[""] * len(main.subgroups), ".3f")
+    return Table(f"Balanced accuracy by {settings.subgroup}", heads, tuple(rows), formats, note=note)
+
+
+def _value(found: Estimate) -> float:
+    return found.value
+
+
 def _network_table(main: Scored) -> Table:
     networks = list(dict.fromkeys(network for network, _ in main.runs))
     names = np.array([network for network, _ in main.runs])
@@ -148,7 +183,10 @@ def study_tables(
     """All tables that there is something for."""
     tables = []
     if main is not None:
-        tables += [_main_table(main, settings), _class_table(main, sets.classes), _network_table(main)]
+        tables.append(_main_table(main, settings))
+        tables += [_subgroup_table(main, sets, settings)] if main.subgroups else []
+        tables += [_class_table(main, sets.classes), _sensitivity_table(main, sets.classes, settings)]
+        tables.append(_network_table(main))
     if sweep is not None:
         tables.append(_ratio_table(sweep))
     return [*tables, *(_figure_tables(figures) if figures else [])]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from skiagraph.config import dump_yaml
 from skiagraph.data.files import write_whole
 from skiagraph.evaluation.classification import SCORES
+from skiagraph.evaluation.downstream import ArmScores
 from skiagraph.report import write_page
-from skiagraph.tasks.downstream.arms import cells
+from skiagraph.tasks.downstream.arms import Arm, cells
 from skiagraph.tasks.downstream.figures import set_figures
 from skiagraph.tasks.downstream.networks import NETWORKS, scaled_seconds
 from skiagraph.tasks.downstream.page import markdown, study_page, study_tables, study_warnings
@@ -78,26 +83,38 @@ class DownstreamResult:
 
 def _record(scored: Scored) -> dict[str, Any]:
     """Every estimate and difference as numbers."""
-    real = next(iter(scored.arms))
+    record = {"runs": [list(run) for run in scored.runs], "wanted_runs": scored.wanted, "arms": _arms(scored.arms)}
+    apart = {value: _arms(arms) for value, arms in scored.subgroups.items()}
+    return {**record, "subgroups": apart} if apart else record
+
+
+def _arms(arms: Mapping[Arm, ArmScores]) -> list[dict[str, Any]]:
+    real, names = next(iter(arms)), (*SCORES, "sensitivity")
     rows = []
-    for arm, scores in scored.arms.items():
+    for arm, scores in arms.items():
         row: dict[str, Any] = {"arm": arm.name, "ratio": arm.ratio, "title": arm.title}
-        for score in SCORES:
+        for score in names:
             found = scores.estimate(score)
-            row[score] = [found.value, found.low, found.high]
-            row[f"{score}_by_run"] = scores.scores[score][0].tolist()
-        row["recall_by_class"] = [None if value != value else value for value in scores.recalls.mean(0).tolist()]
+            row[score] = _known([found.value, found.low, found.high])
+            row[f"{score}_by_run"] = _known(scores.scores[score][0])
+        row["recall_by_class"] = _known(scores.recalls.mean(0))
+        row["sensitivity_by_class"] = _known(scores.sensitivities.mean(0))
         row["minus"] = {
             other.title: {
-                score: [gap.value, gap.low, gap.high]
-                for score in SCORES
-                for gap in [scores.difference(scored.arms[other], score)]
+                score: _known([gap.value, gap.low, gap.high])
+                for score in names
+                for gap in [scores.difference(arms[other], score)]
             }
-            for other in scored.arms
+            for other in arms
             if other != arm and (other == real or other.ratio == arm.ratio)
         }
         rows.append(row)
-    return {"runs": [list(run) for run in scored.runs], "wanted_runs": scored.wanted, "arms": rows}
+    return rows
+
+
+def _known(values: ArrayLike) -> list[float | None]:
+    """Numbers for JSON; None for what is not known."""
+    return [None if value != value else value for value in np.asarray(values, np.float64).tolist()]
 
 
 def expectation(settings: DownstreamSettings) -> dict[str, Any]:

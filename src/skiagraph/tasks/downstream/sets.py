@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skiagraph.data.labelled import LabelledImages, read_labelled
 from skiagraph.data.labelled_split import read_image_split
+from skiagraph.data.labelled_table import read_column
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.downstream.settings import DownstreamSettings
 
@@ -24,11 +26,13 @@ class StudySets:
         real: images to train on.
         test: images to test on; no patient of `real` is among them.
         synthetic: sets by the name of their arm, classes in the order of `real`.
+        subgroups: value of a column -> (N,) which test images carry it; empty where none was asked for.
     """
 
     real: LabelledImages
     test: LabelledImages
     synthetic: Mapping[str, LabelledImages]
+    subgroups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -58,7 +62,21 @@ def read_study_sets(settings: DownstreamSettings) -> StudySets:
                     f"{name}: {image} equals the test image {tested[picture]} in every pixel; what classifiers are "
                     "tested on must not be trained on. Remove it from one of the two, or test on other images"
                 )
-    return StudySets(real, test, synthetic)
+    return StudySets(real, test, synthetic, _subgroups(test, settings))
+
+
+def _subgroups(test: LabelledImages, settings: DownstreamSettings) -> dict[str, NDArray[np.bool_]]:
+    """Which test images carry each value of the column that settings name."""
+    if settings.subgroup is None:
+        return {}
+    try:
+        column = read_column(settings.test or settings.real, settings.subgroup)
+        values = np.array([column[name.partition("#")[0]] for name in test.names])
+    except DataError as error:
+        raise DataError(f"subgroup: {error}") from None
+    except KeyError as error:
+        raise DataError(f"subgroup: no row of the table names the test image {error}") from None
+    return {value: values == value for value in sorted(set(values.tolist()))}
 
 
 def _pictures(found: LabelledImages) -> dict[bytes, str]:

@@ -108,6 +108,11 @@ class DownstreamSettings(Settings):
     features: list[Literal["random-conv-v1", "image-pca-64", "patch-pca-8", "EffLite0"]] = Field(
         ["random-conv-v1", "image-pca-64"], description="Features that sets are compared on, beside that network's own."
     )
+    specificity: float = Field(0.95, gt=0, lt=1, description="Specificity at which each class's sensitivity is given.")
+    subgroup: str | None = Field(
+        None,
+        description="Column of the table of test images (scanner, sex, site): scores for each of its values apart.",
+    )
     neighbours: int = Field(5, ge=1, description="k of precision, recall, density and coverage.")
     size: list[int] | None = Field(
         None, min_length=1, max_length=2, description="Rows and columns all images are brought to; default: as found."

@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from skiagraph.data.files import write_whole
 from skiagraph.errors import DataError
-from skiagraph.evaluation.downstream import ArmScores, draw_study, score_arm
+from skiagraph.evaluation.downstream import ArmScores, Draws, draw_study, score_arm
 from skiagraph.tasks.downstream.arms import Arm, Cell, cells, main_arms, number_of, sweep_arms, training_set
 from skiagraph.tasks.downstream.sets import StudySets
 from skiagraph.tasks.downstream.settings import DownstreamSettings
@@ -37,11 +37,13 @@ class Scored:
         arms: name and scores, in the order of the settings.
         runs: (network, seed) of every run.
         wanted: runs that the settings ask for.
+        subgroups: value -> scores of each arm on the test images that carry it.
     """
 
     arms: dict[Arm, ArmScores]
     runs: tuple[tuple[str, int], ...]
     wanted: int
+    subgroups: dict[str, dict[Arm, ArmScores]] = field(default_factory=dict)
 
 
 class Study:
@@ -149,11 +151,18 @@ class Study:
         test, runs = self.sets.test, tuple(found)
         resamples, seed = self.settings.resamples, self.settings.seed
         draws = draw_study(test.labels, runs, groups=self._groups(), resamples=resamples, seed=seed)
-        scores = {
-            arm: score_arm(np.stack([rows[number] for rows in found.values()]), test.labels, draws)
-            for number, arm in enumerate(arms)
-        }
-        return Scored(scores, runs, len(networks) * seeds)
+        told = {arm: np.stack([rows[number] for rows in found.values()]) for number, arm in enumerate(arms)}
+        every = np.ones(len(test), dtype=bool)
+        apart = {value: self._scores(told, draws, inside) for value, inside in self.sets.subgroups.items()}
+        return Scored(self._scores(told, draws, every), runs, len(networks) * seeds, apart)
+
+    def _scores(
+        self, told: dict[Arm, NDArray[np.float64]], draws: Draws, inside: NDArray[np.bool_]
+    ) -> dict[Arm, ArmScores]:
+        """Scores of every arm's probabilities (R, N, K) on some of the test images, on the same draws."""
+        part, labels = draws.within(inside), self.sets.test.labels[inside]
+        level = self.settings.specificity
+        return {arm: score_arm(rows[:, inside], labels, part, specificity=level) for arm, rows in told.items()}
 
     def _groups(self) -> list[tuple[str, int]] | tuple[str, ...] | None:
         """Test images that are drawn together."""
