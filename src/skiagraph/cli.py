@@ -167,8 +167,10 @@ def _asked(whole: Any, words: Sequence[str], chosen: Command | None) -> Invocati
     except SystemExit as end:
         if end.code in (None, 0):
             raise
-        if chosen is not None and (told := refused_section(end, _load(chosen.settings))) is not None:
-            raise told from None
+        part = None if chosen is None else refused_section(end, _load(chosen.settings))
+        if part is not None:
+            name, model, reason = part
+            raise describe_errors(reason, model, section=name) from None
     wrong = None if chosen is None else unknown_flags(words, chosen.title, _load(chosen.settings))
     if wrong is not None:
         raise wrong

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import BaseModel, ValidationError
 
-from skiagraph.config import describe_errors
 from skiagraph.errors import InputError
 
 __all__ = ["flags_of", "one_sentence", "refused_section", "unknown_command", "unknown_flags"]
@@ -62,8 +61,8 @@ def _sections(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, t
             yield from _sections(field.annotation, f"{prefix}{name}.")
 
 
-def refused_section(end: SystemExit, model: type[BaseModel]) -> InputError | None:
-    """The refusal of a value in a section of the settings, which ends the parser; None where that was not the reason.
+def refused_section(end: SystemExit, model: type[BaseModel]) -> tuple[str, type[BaseModel], ValidationError] | None:
+    """Name and class of the section of the settings whose value ended the parser, and why; None for other reasons.
 
     Args:
         end: raised by the parser, with what it caught before.
@@ -76,7 +75,7 @@ def refused_section(end: SystemExit, model: type[BaseModel]) -> InputError | Non
         return None
     for name, section in _sections(model):
         if section.__name__ == reason.title:
-            return describe_errors(reason, section, section=name)
+            return name, section, reason
     return None
 
 

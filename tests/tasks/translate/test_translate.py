@@ -206,6 +206,9 @@ def test_a_ct_with_a_window_is_taken(prior: Path, tmp_path: Path) -> None:
         ({"solver": {"normalise": False}}, "only preset 'reference' can differ"),
         ({"solver": {"mode": "condition", "push": 0.2}}, r"solver\.push has no effect in mode"),
         ({"solver": {"mode": "gradient", "weight": 2.0}}, "no effect in mode 'gradient'"),
+        ({"preset": "reference", "solver": {}, "result": "best"}, "preset 'reference' draws one image: result"),
+        ({"preset": "reference", "solver": {}, "keep_candidates": True}, "preset 'reference' draws one image: result"),
+        ({"source": {"window": (0, 80), "percentiles": (1.0, 99.0)}}, "window and percentiles both say"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

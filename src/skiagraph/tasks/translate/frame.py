@@ -15,9 +15,11 @@ from skiagraph.data.volume import Volume
 from skiagraph.errors import DataError
 from skiagraph.tasks.translate.method import SourceStack
 
-__all__ = ["Frame", "frame_of", "framed", "stack_of", "to_slices", "to_volume"]
+__all__ = ["MARGIN_MM", "Frame", "frame_of", "framed", "stack_of", "to_slices", "to_volume"]
 
 MARGIN_MM = 6.0
+"""Room around the foreground on every side."""
+
 _PLANES = {"axial": (2, 1, 0), "coronal": (1, 2, 0), "sagittal": (0, 2, 1)}
 
 

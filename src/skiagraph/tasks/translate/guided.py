@@ -101,7 +101,8 @@ class GuidedTranslation:
             found.append(torch.where(source.mask, walk.run(denoiser, start, own), -1.0))
         every = torch.stack(found)
         deviation = every.std(0) if self.candidates > 1 else None
-        return Translation(every.mean(0), self.calls, every, deviation, self._notes(source))
+        notes = (*self._notes(source), *self._unpushed(walk))
+        return Translation(every.mean(0), self.calls, every, deviation, notes)
 
     def denoiser(self, source: SourceStack, base: StackDenoiser) -> Denoiser:
         """The steered denoiser of axial stacks."""
@@ -127,6 +128,19 @@ class GuidedTranslation:
         if not flat:
             return ()
         return (f"{len(flat)} source slices are constant (first: {flat[0]}); there the result is the prior's guess.",)
+
+    def _unpushed(self, walk: Walk) -> tuple[str, ...]:
+        """What to say where no step lies at levels at which the similarity pushes."""
+        if self.mode == "condition" or self.push == 0:
+            return ()
+        schedule = self.prior.schedule
+        alpha, sigma = schedule(walk.grid(schedule)(schedule)[:-1])
+        if bool(((sigma / alpha >= _RHO[0]) & (sigma / alpha <= _RHO[1])).any()):
+            return ()
+        return (
+            f"None of the {self.steps} steps lies at noise-to-signal ratios from {_RHO[0]:g} to {_RHO[1]:g}, where the "
+            f"{self.energy} similarity pushes, so the source had no say in it; allow more steps.",
+        )
 
 
 def energy_measure(name: str) -> SimilarityMap:

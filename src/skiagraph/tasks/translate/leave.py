@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +68,7 @@ def leave(
         "warnings": list(warnings),
     }
     image = f"{name}_{modality}_synthetic.nii.gz"
-    with run_folder(folder) as staged:
+    with run_folder(folder, stale=_stale(folder, name, modality)) as staged:
         _write_volumes(staged, result, name, modality, _codes(settings.scan))
         side = {"synthetic": True, "modality": modality, "made_by": "skiagraph translate", "unit": _unit(prior)}
         write_text(staged / f"{name}_{modality}_synthetic.json", json.dumps({**side, "run": record}, indent=1))
@@ -76,6 +78,13 @@ def leave(
             write_whole(staged / "translatability.png", picture)
         write_page(_page(f"{name} as {modality}", settings, scan, result, record), staged / "report.html")
     return Left(folder / image, figures)
+
+
+def _stale(folder: Path, name: str, modality: str) -> list[str]:
+    """Files of an earlier run of the same scan, which would pass for this one's where it does not write them."""
+    kinds = ("deviation", "candidate-*")
+    found = [item.name for kind in kinds for item in folder.glob(f"{escape(name)}_{escape(modality)}_{kind}.nii.gz")]
+    return [*found, "translatability.png"]
 
 
 def _figures(
@@ -91,7 +100,9 @@ def _figures(
         "peak_memory_gib": round(peak_memory_gib(torch.device("cpu")), 3),
         "mean_consistency": round(float(result.consistency[inside].mean()), 4),
         "mean_deviation": None if result.deviation is None else round(float(result.deviation[inside].mean()), 4),
-        "between_slices": {key: round(value, 5) for key, value in result.between_slices.items()},
+        "between_slices": {
+            key: round(value, 5) if math.isfinite(value) else None for key, value in result.between_slices.items()
+        },
         "low_consistency_regions": [asdict(region) for region in result.regions[:_LISTED]],
         "translatability": dict(check),
     }
@@ -131,7 +142,7 @@ def _write_volumes(folder: Path, result: Translated, name: str, modality: str, c
 
 
 def _page(title: str, settings: TranslateSettings, scan: Scan, result: Translated, record: Mapping[str, Any]) -> Page:
-    between, modality = record["between_slices"], record["modality"]
+    modality = record["modality"]
     cells = tuple((key, str(value)) for key, value in settings.model_dump(mode="json").items())
     return Page(
         title=title,
@@ -140,7 +151,7 @@ def _page(title: str, settings: TranslateSettings, scan: Scan, result: Translate
         "measurement: lesions may be missing or invented.",
         highlights=(
             Highlight(f"{record['mean_consistency']:.3f}", "mean consistency with the source (0 to 1)"),
-            Highlight(f"{between['result']:.4f}", f"step between slices (source {between['source']:.4f})"),
+            *_between(record["between_slices"]),
             Highlight(f"{record['network_calls_per_slice']:g}", "network calls a slice"),
             Highlight(f"{record['seconds']:.0f} s", "in all"),
         ),
@@ -149,6 +160,13 @@ def _page(title: str, settings: TranslateSettings, scan: Scan, result: Translate
         tables=(_region_table(result), Table("What was run", ("setting", "value"), cells, folded=True)),
         footer=f"skiagraph {record['skiagraph']}, commit {record['commit'] or 'unknown'}",
     )
+
+
+def _between(steps: Mapping[str, float | None]) -> tuple[Highlight, ...]:
+    """How far neighbouring slices differ; nothing where there is one slice."""
+    if steps["result"] is None:
+        return ()
+    return (Highlight(f"{steps['result']:.4f}", f"step between slices (source {steps['source']:.4f})"),)
 
 
 def _region_table(result: Translated) -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from skiagraph.data.regrid import reorient
-from skiagraph.tasks.translate.frame import frame_of
+from skiagraph.tasks.translate.frame import MARGIN_MM, frame_of
 from skiagraph.tasks.translate.prior import TargetPrior
 from skiagraph.tasks.translate.run import chosen_method
 from skiagraph.tasks.translate.run_settings import TranslateSettings
@@ -28,6 +28,9 @@ _VOXEL_SECONDS = 0.7e-6
 
 _MAP_SECONDS = 4.0e-6
 """One local map, seconds a pixel of the frame on one core; the check and the consistency map take as long as four."""
+
+_HEAD_MM = 150.0
+"""From the top to the bottom of a brain with its stem."""
 
 _SYNTHSTRIP = (45.0, 4.2)
 """Seconds and GiB where the brain has to be found."""
@@ -48,7 +51,8 @@ def expectation(settings: TranslateSettings) -> dict[str, Any]:
     rows, columns = prior.size
     if finds_brain:
         upright = reorient(volume)
-        slices = max(1, round(min(150.0, upright.array.shape[2] * upright.spacing_mm[2]) / prior.spacing_mm[0]))
+        extent = min(_HEAD_MM, upright.array.shape[2] * upright.spacing_mm[2]) + 2 * MARGIN_MM
+        slices = max(1, round(extent / prior.spacing_mm[0]))
     else:
         mask, _ = foreground(volume, settings.source.mask)
         columns, rows, slices = frame_of(volume, mask, prior.spacing_mm, prior.size).grid.shape

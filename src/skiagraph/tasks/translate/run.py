@@ -16,6 +16,7 @@ from skiagraph.similarity import similarity
 from skiagraph.tasks.left_run import LeftRun
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.reconstruct.outputs import check_writable
+from skiagraph.tasks.translate.conditions import ConditionMaps
 from skiagraph.tasks.translate.guided import GuidedTranslation, guided_translation
 from skiagraph.tasks.translate.leave import leave
 from skiagraph.tasks.translate.method import Tools, TranslationMethod, stack_streams
@@ -56,7 +57,9 @@ class TranslateResult(LeftRun):
             f"{figures['seconds']:.0f} s, {figures['peak_memory_gib']:.2f} GiB",
             f"Mean consistency with the source {figures['mean_consistency']:.3f}; regions of low consistency: "
             f"{len(figures['low_consistency_regions'])}",
-            f"Step from slice to slice {between['result']:.4f}, in the source {between['source']:.4f}",
+            "Step from slice to slice: one slice only"
+            if between["result"] is None
+            else f"Step from slice to slice {between['result']:.4f}, in the source {between['source']:.4f}",
             f"Synthetic image: {self.translated}",
         ]
         return self.shown(*(Text(line) for line in lines))
@@ -112,6 +115,7 @@ def chosen_method(
             f"solver.mode: found {given['mode']!r}, but prior {prior.prior.record.name!r} has no map channels; use "
             "'gradient', or a prior trained with maps"
         )
+    _refuse_inert(given, prior)
     method = guided_translation(Tools({"target": prior}, calls), batch=settings.batch, observe=observe, **given)
     if "steps" not in given and method.calls > calls:
         raise InputError(
@@ -119,6 +123,22 @@ def chosen_method(
             "allow more, or draw fewer candidates"
         )
     return method
+
+
+def _refuse_inert(given: dict[str, Any], prior: TargetPrior) -> None:
+    """Refuse what was asked for and has no effect in the mode, or on the maps, that this prior leads to."""
+    mode, name = given["mode"], prior.prior.record.name
+    keys = {"condition": ("energy", "push"), "gradient": ("weight", "refresh")}.get(mode, ())
+    for key in (key for key in keys if key in given):
+        raise InputError(
+            f"solver.{key} has no effect in mode {mode!r}, which prior {name!r} gets where solver.mode is not given; "
+            "leave it out, or give another mode"
+        )
+    if given.get("refresh", 1) > 1 and not ConditionMaps(prior.condition).dynamic:
+        raise InputError(
+            f"solver.refresh: found {given['refresh']}, but the {prior.condition.kind} maps of prior {name!r} do not "
+            "depend on the state and are made once; leave it out"
+        )
 
 
 def _translatability(prior: TargetPrior, folder: Path, scan: Scan) -> tuple[dict[str, Any], list[str], bytes | None]:

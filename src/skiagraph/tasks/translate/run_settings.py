@@ -28,6 +28,12 @@ class SourceSettings(Settings):
     correct_bias: bool = Field(False, description="Take the coil's shading out first (N4; needs SimpleITK).")
     largest_tilt_degrees: float = Field(15.0, ge=0, le=90, description="Steeper slices are refused.")
 
+    @model_validator(mode="after")
+    def _no_inert_key(self) -> SourceSettings:
+        if self.window is not None and self.percentiles != type(self).model_fields["percentiles"].default:
+            raise ValueError("window and percentiles both say what becomes 0 and 1; give one of them")
+        return self
+
 
 class SolverSettings(Settings):
     """How the result is drawn; every key left out takes the value of the preset."""
@@ -97,6 +103,8 @@ class TranslateSettings(Settings):
             inert = sorted(given - {"steps", "normalise"})
             if inert:
                 raise ValueError(f"solver.{inert[0]} has no effect with preset 'reference'; leave it out")
+            if self.result == "best" or self.keep_candidates:
+                raise ValueError("preset 'reference' draws one image: result 'best' and keep_candidates have no effect")
         elif "normalise" in given:
             raise ValueError(
                 "solver.normalise: the default preset uses the prior's own maps; only preset 'reference' can differ"

@@ -117,6 +117,7 @@ def read_scan(path: Path, settings: SourceSettings, prior: TargetPrior, on_progr
         if settings.window is not None
         else percentile_scaling(volume.array, mask, settings.percentiles)
     )
+    _refuse_cut_off(volume, mask, scaling)
     on_progress("resampling", 3, 4)
     frame = frame_of(volume, mask, prior.spacing_mm, prior.size)
     stack = stack_of(*framed(volume, mask, frame, scaling), frame, scan_name(path))
@@ -134,6 +135,17 @@ def _refuse_unscaled_ct(volume: Volume, settings: SourceSettings) -> None:
         raise DataError(
             f"{volume.source}: {100 * float((volume.array < _AIR_HU).mean()):.0f} % of the voxels lie below -500, so "
             "this is CT in Hounsfield units; state what becomes 0 and 1, such as --source.window -20 80 for brain"
+        )
+
+
+def _refuse_cut_off(volume: Volume, mask: NDArray[np.bool_], scaling: Scaling) -> None:
+    """A window that all of the foreground lies beyond leaves a constant image."""
+    inside = volume.array[mask]
+    seen = scaling.apply(inside)
+    if float(seen.min()) == float(seen.max()):
+        raise DataError(
+            f"{volume.source}: the foreground, from {float(inside.min()):g} to {float(inside.max()):g}, lies beyond "
+            f"{scaling.low:g} to {scaling.high:g} ({scaling.kind}), so nothing is left to see; state other values"
         )
 
 
