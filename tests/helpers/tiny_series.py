@@ -20,7 +20,7 @@ def write_dicom(folder: Path, volume: Volume, slope: float = 0.5) -> Path:
     from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
     folder.mkdir(parents=True, exist_ok=True)
-    study, series = generate_uid(), generate_uid()
+    study, series, frame = generate_uid(), generate_uid(), generate_uid()
     world = np.diag([-1.0, -1.0, 1.0]) @ volume.affine[:3]
     right, down, _ = (world[:, axis] / np.linalg.norm(world[:, axis]) for axis in range(3))
     spacing = volume.spacing_mm
@@ -30,7 +30,7 @@ def write_dicom(folder: Path, volume: Volume, slope: float = 0.5) -> Path:
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
         data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
         data.SOPClassUID, data.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
-        data.StudyInstanceUID, data.SeriesInstanceUID = study, series
+        data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, series, frame
         data.PatientName, data.PatientID, data.Modality = PATIENT, "id-4711", "MR"
         data.ImageOrientationPatient = [*right.tolist(), *down.tolist()]
         data.ImagePositionPatient = (world[:, 3] + index * world[:, 2]).tolist()

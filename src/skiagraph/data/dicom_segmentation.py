@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,55 @@ from numpy.typing import NDArray
 from skiagraph.data.files import atomic_path
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["write_segmentation"]
+__all__ = ["require_segmentable", "write_segmentation"]
+
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+
+_NO_HIGHDICOM = "a DICOM segmentation needs highdicom: pip install 'skiagraph[segment]'"
+_MAY_BE_EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+"""What a DICOM image should name and anonymised ones leave out; the standard lets it be empty (type 2)."""
+
+
+def _complete(image: Any) -> Any:
+    """An image as read, with what it leaves out of patient and study set to nothing."""
+    for name in _MAY_BE_EMPTY:
+        if name not in image:
+            setattr(image, name, "")
+    return image
+
+
+def require_segmentable(files: Sequence[Path]) -> None:
+    """Refuse, before any long work, a series that no segmentation object can refer to.
+
+    Args:
+        files: of the series.
+
+    Raises DataError where highdicom is missing, or a file leaves out what a reference needs.
+    """
+    import importlib.util
+
+    import pydicom
+
+    if importlib.util.find_spec("highdicom") is None:
+        raise DataError(_NO_HIGHDICOM)
+    for file in files:
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_NEEDED))
+        missing = [name for name in _NEEDED if not header.get(name)]
+        if missing:
+            raise DataError(
+                f"{file}: it has no {', '.join(missing)}, without which no segmentation object can refer to it; "
+                "convert the series to NIfTI"
+            )
 
 
 def write_segmentation(
@@ -38,12 +87,12 @@ def write_segmentation(
         from highdicom import AlgorithmIdentificationSequence
         from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
     except ImportError as error:
-        raise DataError("a DICOM segmentation needs highdicom: pip install 'skiagraph[segment]'") from error
+        raise DataError(_NO_HIGHDICOM) from error
     import pydicom
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    sources = [pydicom.dcmread(file) for file in files]
+    sources = [_complete(pydicom.dcmread(file)) for file in files]
     expected = (len(sources), int(sources[0].Rows), int(sources[0].Columns))
     if mask.shape != expected:
         raise InputError(f"mask has shape {mask.shape}; the series has slices, rows and columns {expected}")

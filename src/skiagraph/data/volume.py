@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skiagraph.data.files import atomic_path, existing_file
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["Volume", "read_nifti", "write_nifti"]
+__all__ = ["Volume", "nifti_codes", "read_nifti", "write_nifti"]
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -112,6 +112,20 @@ def read_nifti(
     if not np.isfinite(array).all():
         raise DataError(f"{file}: {int((~np.isfinite(array)).sum())} voxels are NaN or infinite; none may be")
     return Volume(array, image.affine if affine is None else affine, file.name)
+
+
+def nifti_codes(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """The qform and sform code of a NIfTI file: the kinds of world that its affine leads to.
+
+    A result that is written with the codes of its source lies where the source lies in every viewer.
+
+    Args:
+        path: the file.
+    """
+    import nibabel
+
+    header: Any = nibabel.load(path).header
+    return (int(header["qform_code"]), int(header["sform_code"]))
 
 
 def write_nifti(

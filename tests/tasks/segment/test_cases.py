@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from skiagraph.data.dicom_segmentation import require_segmentable
 from skiagraph.data.png import write_png
-from skiagraph.data.volume import Volume, read_nifti, write_nifti
+from skiagraph.data.volume import Volume, nifti_codes, read_nifti, write_nifti
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.segment.cases import Case, axial_slices, mask_ml, read_cases, volume_of_slices, write_case
 
@@ -86,6 +88,30 @@ def test_nifti_in_nifti_out_on_the_same_grid(tmp_path: Path) -> None:
     assert json.loads(paths["record"].read_text())["volume_ml"] == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("codes", [(1, 4), (2, 0)])
+def test_results_lead_to_the_same_world_as_their_source_and_say_what_they_are(
+    tmp_path: Path, codes: tuple[int, int]
+) -> None:
+    write_nifti(tmp_path / "head.nii.gz", Volume(head(), np.diag([-2.0, 2.0, 5.0, 1.0])), codes=codes)
+    (case,) = read_cases(tmp_path / "head.nii.gz")
+    maps = np.zeros((4, 6, 7), dtype=np.float32)
+    paths = write_case(case, tmp_path / "out", mask=maps > 0, maps=maps, probability=maps, score=0.0)
+    for kind in ("mask", "map", "probability"):
+        assert nifti_codes(paths[kind]) == codes
+        assert f"lesion {kind} by skiagraph".encode() in gzip.decompress(paths[kind].read_bytes())[:352]
+
+
+def test_empty_slices_do_not_hide_what_lies_behind_them(tmp_path: Path) -> None:
+    array = np.zeros((7, 6, 5), dtype=np.float32)
+    array[1:-1, 1:-1] = 100
+    array[:, :, 2] = 0
+    array[0, 0, 4] = 100  # a speck apart from the head stays out
+    write_nifti(tmp_path / "gap.nii.gz", Volume(array, np.eye(4)))
+    (case,) = read_cases(tmp_path / "gap.nii.gz")
+    assert case.foreground is not None
+    assert case.foreground.sum(axis=(1, 2)).tolist() == [20, 20, 0, 20, 20]
+
+
 def test_pictures_keep_their_bit_depth(tmp_path: Path) -> None:
     pixels = np.zeros((8, 8), dtype=np.uint8)
     pixels[2:6, 2:6] = 255
@@ -147,6 +173,38 @@ def test_a_segmentation_object_refers_to_its_series(tmp_path: Path) -> None:
     assert np.argwhere(frame).tolist() == [[1, 2], [1, 3]]
     nothing = write_case(case, tmp_path / "none", mask=mask & False, maps=mask.astype(np.float32), score=0.0)
     assert "segmentation" not in nothing
+
+
+@pytest.mark.parametrize("name", ["PatientBirthDate", "PatientName", "StudyID", "AccessionNumber"])
+def test_an_anonymised_series_gets_its_segmentation_object_too(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("highdicom", reason="needs highdicom: pip install 'skiagraph[segment]'")
+    import pydicom
+
+    write_series(tmp_path / "series", head(), (2.0, 3.0, 5.0))
+    for file in (tmp_path / "series").iterdir():
+        data = pydicom.dcmread(file)
+        delattr(data, name)
+        data.save_as(file)
+    (case,) = read_cases(tmp_path / "series")
+    mask = np.zeros((4, 6, 7), dtype=bool)
+    mask[2, 1, 3:5] = True
+    require_segmentable(case.sources)
+    paths = write_case(case, tmp_path / "out", mask=mask, maps=mask.astype(np.float32), score=0.5)
+    assert not pydicom.dcmread(paths["segmentation"])[name].value
+
+
+def test_a_series_that_no_object_can_refer_to_is_refused_before_any_work(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom", reason="needs highdicom: pip install 'skiagraph[segment]'")
+    import pydicom
+
+    write_series(tmp_path / "series", head(), (2.0, 3.0, 5.0))
+    (case,) = read_cases(tmp_path / "series")
+    require_segmentable(case.sources)
+    data = pydicom.dcmread(case.sources[1])
+    del data.FrameOfReferenceUID
+    data.save_as(case.sources[1])
+    with pytest.raises(DataError, match="has no FrameOfReferenceUID, without which"):
+        require_segmentable(case.sources)
 
 
 def test_bad_input_is_named(tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ def test_the_lesion_is_found_and_the_normal_case_stays_empty(folders: Path) -> N
     assert record["network_evaluations_per_window"] == 2
     page = (folders / "run/report.html").read_text()
     assert "intensity baseline" in page
+    assert "errors and standard deviations" not in page  # the map is in its own colours, with its own scale
+    assert "black to yellow: 0 to" in page
     assert "evidence" in page
 
 

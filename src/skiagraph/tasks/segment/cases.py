@@ -84,10 +84,12 @@ def _foreground(slices: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     if float(slices.min()) == float(slices.max()):
         return None
     bright = slices > 0.5 * (threshold_otsu(slices.ravel()) + float(slices.min()))
-    pieces, count = ndimage.label(bright)
+    filled = bright.any(axis=(1, 2))  # slices without anything in them do not part what lies on both sides
+    pieces, count = ndimage.label(bright[filled])
     if count == 0:
         return None
-    largest = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    largest = np.zeros(slices.shape, dtype=np.bool_)
+    largest[filled] = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
     return np.stack([ndimage.binary_fill_holes(part) for part in largest]).astype(bool)
 
 
@@ -217,16 +219,18 @@ def _write_volume(
 ) -> dict[str, Path]:
     from skiagraph import __version__
     from skiagraph.data.dicom_segmentation import write_segmentation
-    from skiagraph.data.volume import write_nifti
+    from skiagraph.data.volume import nifti_codes, write_nifti
 
     if case.volume is None:
         raise InputError(f"{case.name} is a picture; it has no grid in space")
-    back = volume_of_slices(mask.astype(np.uint8), case.volume)
-    paths = {"mask": write_nifti(folder / f"{case.name}.mask.nii.gz", back)}
-    for name, array in fields.items():
-        paths[name] = write_nifti(folder / f"{case.name}.{name}.nii.gz", volume_of_slices(array, case.volume))
+    codes = nifti_codes(case.sources[0]) if case.kind == "nifti" else (1, 1)
+    paths = {}
+    arrays: dict[str, NDArray] = {"mask": mask.astype(np.uint8), **fields}
+    for name, array in arrays.items():
+        target, told = folder / f"{case.name}.{name}.nii.gz", f"lesion {name} by skiagraph, computed; not for diagnosis"
+        paths[name] = write_nifti(target, volume_of_slices(array, case.volume), description=told, codes=codes)
     if case.kind == "dicom":
-        frames = np.asarray(back.array > 0).transpose(2, 1, 0)
+        frames = volume_of_slices(mask.astype(np.uint8), case.volume).array.transpose(2, 1, 0) > 0
         target = folder / f"{case.name}.segmentation.dcm"
         written = write_segmentation(target, frames, case.sources, version=__version__)
         if written is not None:

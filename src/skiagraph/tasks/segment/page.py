@@ -14,9 +14,10 @@ from skiagraph.report import Highlight, Page, Picture, PictureRow, Table, write_
 from skiagraph.tasks.segment.command_settings import SegmentSettings
 
 if TYPE_CHECKING:
-    from skiagraph.tasks.segment.run import SegmentResult, Shown
+    from skiagraph.tasks.segment.result import SegmentResult
+    from skiagraph.tasks.segment.run import Shown
 
-__all__ = ["overlay", "segment_page"]
+__all__ = ["coloured", "overlay", "segment_page"]
 
 MOST = 24
 
@@ -30,6 +31,14 @@ def overlay(image: NDArray[np.floating[Any]], mask: NDArray[np.bool_]) -> NDArra
     edge = mask & ~binary_erosion(mask)
     shown[edge] = (1.0, 0.35, 0.1)
     return shown
+
+
+def coloured(values: NDArray[np.floating[Any]], largest: float) -> NDArray[np.float64]:
+    """A map in colours, (H, W, 3) in [0, 1], black at 0 and below and brightest at `largest`."""
+    from matplotlib import colormaps
+
+    found: NDArray[np.float64] = colormaps["inferno"](np.clip(values.astype(np.float64) / largest, 0, 1))[..., :3]
+    return found
 
 
 def segment_page(result: SegmentResult, settings: SegmentSettings, shown: Sequence[Shown], path: Path) -> Path:
@@ -51,7 +60,7 @@ def segment_page(result: SegmentResult, settings: SegmentSettings, shown: Sequen
         highlights=(
             Highlight(str(len(result.rows)), "cases"),
             Highlight(str(positive), "with a mask"),
-            Highlight(str(result.facts.get("network_evaluations_per_window", 0)), "network evaluations a slice"),
+            Highlight(str(result.facts.get("network_evaluations_per_window", 0)), "network evaluations a window"),
         ),
         warnings=_warnings(result, settings),
         tables=(
@@ -93,15 +102,12 @@ def _cases(result: SegmentResult) -> Table:
 
 
 def _picture_row(one: Shown) -> PictureRow:
-    def scaled(values: NDArray[np.float32]) -> NDArray[np.float64]:
-        largest = float(np.abs(one.maps).max()) or 1.0
-        return np.clip(values.astype(np.float64) / largest, 0, 1) / 5
-
+    largest = float(np.abs(one.maps).max()) or 1.0
     grey = np.clip((one.image.astype(np.float64) + 1) / 2, 0, 1)
     pictures = (
-        Picture(grey, "image", one.caption),
-        Picture(scaled(one.maps), "map", "colours: 0 to its largest value", kind="error"),
-        Picture(scaled(one.spread), "spread over draws", "on the map's scale", kind="deviation"),
+        Picture(grey, "image", one.caption, provenance="as given"),
+        Picture(coloured(one.maps, largest), "map", f"black to yellow: 0 to {largest:.3g}"),
+        Picture(coloured(one.spread, largest), "spread over draws", "on the map's scale"),
         Picture(overlay(one.image, one.mask), "mask", one.caption),
         Picture(overlay(one.image, one.intensity), "intensity baseline"),
     )

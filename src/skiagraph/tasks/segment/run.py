@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from skiagraph.config import dump_yaml
+from skiagraph.data.dicom_segmentation import require_segmentable
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
@@ -33,40 +33,11 @@ from skiagraph.tasks.segment.labelled_prior import LabelledPrior
 from skiagraph.tasks.segment.likeness import require_alike, usual_profile
 from skiagraph.tasks.segment.look import Looked, intensity_map, look, made_with
 from skiagraph.tasks.segment.references import require_expected
+from skiagraph.tasks.segment.result import SegmentResult
 from skiagraph.tasks.segment.signs import with_learned_signs
 from skiagraph.training.classifier import Classifier
 
 __all__ = ["SegmentResult", "Shown", "expectation", "segment", "segment_with"]
-
-
-@dataclass(frozen=True)
-class SegmentResult:
-    """What the command left.
-
-    Args:
-        folder: the run folder.
-        page: the page to look at.
-        rows: one line a case: name, positive, volume_ml, score, needed, threshold, intensity_ml.
-        facts: engine, levels, seeds, tau, sign, threshold rule, gate, evaluations.
-        seconds: in all.
-    """
-
-    folder: Path
-    page: Path
-    rows: list[dict[str, Any]]
-    facts: dict[str, Any]
-    seconds: float
-
-    def record(self) -> dict[str, Any]:
-        """Names and values."""
-        return {
-            **self.facts,
-            "positive": sum(bool(row["positive"]) for row in self.rows),
-            "cases": self.rows,
-            "seconds": round(self.seconds, 1),
-            "folder": self.folder,
-            "page": self.page,
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +98,9 @@ def segment_with(
     require_expected(prior, settings.expects)
     window, pixel_mm = settings.window or prior.window, prior.spacing_mm
     cases = read_cases(settings.input, window=window, pixel_mm=pixel_mm)
+    for case in cases:
+        if case.kind == "dicom":
+            require_segmentable(case.sources)
 
     def looked(case: Case, stage: str) -> Looked:
         told = lambda done, total: on_progress(f"{stage} {case.name}", done, total)  # noqa: E731

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from skiagraph.config import dump_yaml
 from skiagraph.data.files import write_whole
-from skiagraph.data.volume import write_nifti
+from skiagraph.data.volume import nifti_codes, write_nifti
 from skiagraph.report import Highlight, Page, Picture, PictureRow, Table, write_page
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.outputs import run_folder, write_text
@@ -69,7 +69,8 @@ def leave(
     }
     image = f"{name}_{modality}_synthetic.nii.gz"
     with run_folder(folder, stale=_stale(folder, name, modality)) as staged:
-        _write_volumes(staged, result, name, modality, _codes(settings.scan))
+        codes = (1, 1) if settings.scan.is_dir() else nifti_codes(settings.scan)  # viewers treat both alike
+        _write_volumes(staged, result, name, modality, codes)
         side = {"synthetic": True, "modality": modality, "made_by": "skiagraph translate", "unit": _unit(prior)}
         write_text(staged / f"{name}_{modality}_synthetic.json", json.dumps({**side, "run": record}, indent=1))
         write_text(staged / "config.yaml", dump_yaml(settings))
@@ -122,16 +123,6 @@ def _input_record(scan: Scan) -> dict[str, Any]:
         "scaling": scan.scaling.record(),
         "frame_shape": list(scan.frame.grid.shape),
     }
-
-
-def _codes(path: Path) -> tuple[int, int]:
-    """The source's qform and sform code, so that viewers treat the result alike."""
-    if path.is_dir():
-        return (1, 1)
-    import nibabel
-
-    header: Any = nibabel.load(path).header
-    return (int(header["qform_code"]), int(header["sform_code"]))
 
 
 def _write_volumes(folder: Path, result: Translated, name: str, modality: str, codes: tuple[int, int]) -> None:
