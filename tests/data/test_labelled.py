@@ -145,6 +145,10 @@ def test_table_brings_patients_and_sides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            "file,label,patient,split\n0.png,a,p,train\n1.png,a,p,test\n",
+            "patient 'p' stands on the sides train and test",
+        ),
         ("file,kind\n0.png,a\n", "'label' .label. is missing"),
         ("file,label\n0.png,a\n1.png,a\n2.png,a\n", "not in .*2.png"),
         ("file,label\n0.png,a\n", "no label .*1.png"),

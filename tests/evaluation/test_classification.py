@@ -106,7 +106,6 @@ def test_draws_take_groups_networks_and_seeds_together() -> None:
 def test_an_arm_does_not_differ_from_itself_and_paired_differences_are_narrow() -> None:
     draws = draw_study(LABELS, RUNS, resamples=300)
     one = score_arm(PROBABILITIES, LABELS, draws)
-    assert one.difference(one, "balanced_accuracy") == pytest.approx(one.difference(one, "balanced_accuracy"))
     same = one.difference(one, "brier")
     assert (same.value, same.low, same.high) == (0, 0, 0)
     sharper = np.exp(1.3 * LOGITS) / np.exp(1.3 * LOGITS).sum(2, keepdims=True)

@@ -225,13 +225,20 @@ def _differs(path: Path, shape: Sequence[int], first: Path, wanted: Sequence[int
 
 
 def _checked(found: LabelledImages, place: Path, least: int, duplicates: str) -> LabelledImages:
-    """Refuse classes with too few images, and images that occur twice."""
+    """Refuse classes with too few images, patients on two sides, and images that occur twice."""
     few = {name: count for name, count in found.counts.items() if count < least}
     if few:
         listed = ", ".join(f"{name!r} has {count}" for name, count in few.items())
         raise DataError(
             f"{place}: {listed}; every class needs at least {least} images. Add some or leave the class out"
         )
+    sides: dict[str, str] = {}
+    for patient, side in zip(found.patients or (), found.sides or (), strict=False):
+        if sides.setdefault(patient, side) != side:
+            raise DataError(
+                f"{place}: patient {patient!r} stands on the sides {sides[patient]} and {side}; a patient may stand on "
+                "one side only. Mend the column split, or leave it out for a new split by patient"
+            )
     if duplicates not in ("refuse", "allow"):
         raise InputError(f"duplicates: found {duplicates!r}, allowed: refuse, allow")
     if duplicates == "refuse":

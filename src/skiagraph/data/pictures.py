@@ -83,7 +83,7 @@ def read_picture(path: Path, channels: int | None = None, size: tuple[int, int] 
             image = ImageOps.exif_transpose(opened)
             image.load()
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"{path} is not a readable image file ({error})") from error
+        raise DataError(f"{path} is not a readable image file ({error}); save it again, or move it away") from error
     deep = image.mode.startswith(("I", "F"))
     if not deep:
         grey = image.mode in ("1", "L", "LA") if channels is None else channels == 1

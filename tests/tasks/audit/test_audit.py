@@ -71,6 +71,14 @@ def test_a_flipped_copy_fails_with_exit_code_5_and_everything_is_written(
     assert "FID" not in card
 
 
+def test_a_run_that_drew_nothing_of_a_class_is_audited(sets: Path) -> None:
+    """As `--counts` and `--balance-to` leave it: the class is named in classes.txt and has no folder."""
+    folder(sets / "made" / "images", spots(3, 30))
+    (sets / "made" / "images" / "classes.txt").write_text("class 0\nclass 1\nclass 2\n")
+    assert main(words(sets, "made")) == 0
+    assert "30 synthetic images" in (sets / "run" / "card.md").read_text()
+
+
 def test_held_out_images_that_were_trained_on_are_no_baseline(sets: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With them the distance of near-copies would be 0, and a noised copy would pass."""
     noise = np.random.default_rng(0).normal(0, 0.02, (10, 1, *spots(1, 1).shape[2:])).astype(np.float32)

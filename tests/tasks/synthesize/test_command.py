@@ -132,7 +132,12 @@ REFUSALS: dict[str, tuple[Any, list[str], int, str]] = {
         2,
         "label dropout",
     ),
-    "real images of other classes": (lambda r: ["--real", str(_other_animals(r))], [], 2, "rat"),
+    "real images of other classes": (
+        lambda r: ["--real", str(_other_animals(r))],
+        [],
+        2,
+        "others does not go with the prior",
+    ),
     "unknown class in the counts": (lambda r: ["--counts", "rat", "3"], ["--per-class"], 2, "counts: found rat"),
     "more hardened images than real ones": (
         lambda r: ["--mode", "harden", "--per-class", "99"],

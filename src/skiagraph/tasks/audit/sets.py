@@ -115,13 +115,16 @@ def _read(
 
 
 def _labelled(place: Path, name: str, settings: AuditSettings, channels: int | None) -> AuditSet:
-    """A labelled set; where it has sides, `training` means "train", `held_out` "test", or "validation" without one."""
+    """A labelled set; where it has sides, `training` means "train", `held_out` "test", or "validation" without one.
+
+    Classes of which a run drew nothing are no error: labels are not compared.
+    """
     images = read_labelled(
         place,
         size=settings.shape,
         channels=1 if channels == 1 else 3 if channels == 3 else None,
         window=settings.intensity,
-        least=1,
+        least=0,
         duplicates="allow",
     )
     if name == "synthetic":

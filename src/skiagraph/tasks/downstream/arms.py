@@ -15,7 +15,17 @@ from skiagraph.errors import InputError
 from skiagraph.tasks.downstream.sets import StudySets
 from skiagraph.tasks.downstream.settings import Augmentation, DownstreamSettings
 
-__all__ = ["Arm", "Cell", "TrainingSet", "cells", "main_arms", "number_of", "sweep_arms", "training_set"]
+__all__ = [
+    "Arm",
+    "Cell",
+    "TrainingSet",
+    "cells",
+    "main_arms",
+    "number_of",
+    "require_enough",
+    "sweep_arms",
+    "training_set",
+]
 
 
 @dataclass(frozen=True, order=True)
@@ -114,6 +124,22 @@ def number_of(*words: Any) -> int:
     return int.from_bytes(hashlib.sha256(json.dumps(words).encode()).digest()[:7], "big")
 
 
+def require_enough(sets: StudySets, settings: DownstreamSettings) -> None:
+    """Refuse ratios that a synthetic set is too small for, before anything is trained.
+
+    Args:
+        sets: all images.
+        settings: of the study.
+    """
+    for arm in (*main_arms(settings), *sweep_arms(settings)):
+        wanted, pool = max(1, round(arm.ratio * len(sets.real))), sets.synthetic.get(arm.name)
+        if pool is not None and wanted > len(pool):
+            raise InputError(
+                f"synthetic.{arm.name}: holds {len(pool)} images, but ratio {arm.ratio:g} of {len(sets.real)} real "
+                f"images needs {wanted}; synthesize more, or lower the ratio"
+            )
+
+
 def training_set(
     arm: Arm, seed: int, sets: StudySets, settings: DownstreamSettings, uncertain: NDArray[np.intp] | None
 ) -> TrainingSet:
@@ -142,11 +168,6 @@ def training_set(
         images = np.concatenate([real.images, real.images[repeats]])
         return TrainingSet(images, np.concatenate([real.labels, real.labels[repeats]]), None, level)
     pool = sets.synthetic[arm.name]
-    if wanted > len(pool):
-        raise InputError(
-            f"synthetic.{arm.name}: holds {len(pool)} images, but ratio {arm.ratio:g} of {len(real)} real images needs "
-            f"{wanted}; synthesize more, or lower the ratio"
-        )
     places = np.sort(np.random.default_rng(number_of(settings.seed, seed, "draw")).permutation(len(pool))[:wanted])
     images = np.concatenate([real.images, pool.images[places]])
     return TrainingSet(images, np.concatenate([real.labels, pool.labels[places]]), None, level)

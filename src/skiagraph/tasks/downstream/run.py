@@ -17,7 +17,7 @@ from skiagraph.data.files import write_whole
 from skiagraph.evaluation.classification import SCORES
 from skiagraph.evaluation.downstream import ArmScores
 from skiagraph.report import write_page
-from skiagraph.tasks.downstream.arms import Arm, cells
+from skiagraph.tasks.downstream.arms import Arm, cells, require_enough
 from skiagraph.tasks.downstream.figures import set_figures
 from skiagraph.tasks.downstream.networks import NETWORKS, scaled_seconds
 from skiagraph.tasks.downstream.page import markdown, study_page, study_tables, study_warnings
@@ -147,6 +147,7 @@ def evaluate_downstream(settings: DownstreamSettings, on_progress: OnProgress = 
     folder = settings.output
     check_writable(folder)
     sets = read_study_sets(settings)
+    require_enough(sets, settings)
     study = Study(folder, sets, settings)
     study.train(on_progress)
     main, sweep = study.main(), study.sweep()

@@ -114,14 +114,17 @@ def _sides(whole: LabelledImages, settings: DownstreamSettings) -> tuple[Labelle
 
 
 def _synthetic(name: str, place: Path, real: LabelledImages, settings: DownstreamSettings) -> LabelledImages:
-    found = read_labelled(
-        place,
-        size=settings.shape,
-        channels=1 if real.channels == 1 else 3,
-        classes=real.classes,
-        least=0,
-        duplicates="allow",
-    )
+    try:
+        found = read_labelled(
+            place,
+            size=settings.shape,
+            channels=1 if real.channels == 1 else 3,
+            classes=real.classes,
+            least=0,
+            duplicates="allow",
+        )
+    except InputError as error:
+        raise InputError(f"synthetic.{name}: {place} does not go with the real images: {error}") from None
     if found.images.shape[1:] != real.images.shape[1:]:
         raise InputError(
             f"synthetic.{name}: images are {found.images.shape[1:]} (channels, rows, columns), the real ones "

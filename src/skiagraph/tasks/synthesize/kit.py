@@ -97,7 +97,10 @@ def load_kit(settings: SynthesizeSettings, device: torch.device | None = None) -
         device: default the first GPU, or the CPU.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    prior = Prior.load(settings.prior, device=device)
+    try:
+        prior = Prior.load(settings.prior, device=device)
+    except DataError as error:
+        raise DataError(f"prior: {settings.prior}: {error}") from None
     _check_prior(prior, settings)
     record = prior.record
     network = NetworkPrecision(prior.network, resolve_precision(settings.precision, device))

@@ -26,18 +26,21 @@ def read_real(settings: SynthesizeSettings, kit: Kit) -> LabelledImages | None:
         raise InputError(
             f"real_data.window: found {rules.window}, but {kit.name!r} was trained on {kit.window}; leave it out"
         )
-    found = read_labelled(
-        settings.real,
-        size=(size[0], size[1]),
-        channels=cast("object", channels),  # type: ignore[arg-type]  # 1 or 3 since the kit was loaded
-        table=rules.table,
-        classes=kit.classes,
-        columns=rules.columns,
-        window=rules.window or kit.window,
-        fit=rules.fit,
-        least=0,
-        duplicates="allow",
-    )
+    try:
+        found = read_labelled(
+            settings.real,
+            size=(size[0], size[1]),
+            channels=cast("object", channels),  # type: ignore[arg-type]  # 1 or 3 since the kit was loaded
+            table=rules.table,
+            classes=kit.classes,
+            columns=rules.columns,
+            window=rules.window or kit.window,
+            fit=rules.fit,
+            least=0,
+            duplicates="allow",
+        )
+    except InputError as error:
+        raise InputError(f"real: {settings.real} does not go with the prior {kit.name!r}: {error}") from None
     if rules.split is not None:
         found = read_image_split(rules.split, found).side(rules.side)
         return _some(found, [True] * len(found), settings)

@@ -14,7 +14,7 @@ from skiagraph.config import load_settings
 from skiagraph.data.labelled import read_labelled
 from skiagraph.diffusion import linear_table
 from skiagraph.diffusion.streams import Streams
-from skiagraph.errors import InputError
+from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.synthesize.learn import class_prior
 from skiagraph.tasks.synthesize.learn.class_prior import (
     ClassPriorObjective,
@@ -162,6 +162,15 @@ def test_a_run_leaves_a_prior_that_knows_its_classes(tmp_path: Path) -> None:
     labelled = denoiser(x, t, {"label": torch.tensor([0, 2])})
     assert labelled.log_var is not None
     torch.testing.assert_close(denoiser(x, t).x0, denoiser(x, t, {"label": torch.tensor([-1, -1])}).x0)
+
+
+def test_a_refused_split_leaves_no_folder(tmp_path: Path) -> None:
+    spots_folder(tmp_path / "data")
+    (tmp_path / "split.json").write_text("{}")
+    tiny = settings(tmp_path, split=tmp_path / "split.json")
+    with pytest.raises(DataError, match=r"split.json has the keys"):
+        train_class_prior(tiny)
+    assert not tiny.output.exists()
 
 
 def test_without_dropout_there_is_no_branch_without_label(tmp_path: Path) -> None:

@@ -190,6 +190,7 @@ def train_class_prior(settings: ClassPriorSettings, on_progress: OnProgress = si
         images = open_images(settings, on_progress)
         first = process_rank() == 0
         if first:
+            fixed_split(settings, images, write=False)  # what is refused leaves nothing behind
             begin_run(settings)
         split = fixed_split(settings, images, write=first)
         seen = split.side("train")

@@ -171,6 +171,7 @@ def _train(settings: AnySettings, objective: Any, on_progress: OnProgress, **val
         images = open_images(settings, on_progress)
         first = process_rank() == 0
         if first:
+            fixed_split(settings, images, write=False)  # what is refused leaves nothing behind
             begin_run(settings)
         split = fixed_split(settings, images, write=first)
         held_out = _validation(settings, split, device, validation)
