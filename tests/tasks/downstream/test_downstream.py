@@ -109,6 +109,7 @@ def test_the_command_trains_scores_and_goes_on_where_it_stood(sets: Path, capsys
     assert {"class_score_lenet", "KD-lenet-on-real", "FD-random-conv-v1", "recall-image-pca-64"} <= set(
         shown["sets"][1]
     )
+    assert [len(found) for found in shown["sets"][1]["by_class-random-conv-v1"].values()] == [4, 4, 4]
     tables = (sets / "run" / "tables.md").read_text()
     assert "minus real + uncertainty x 1" in tables
     assert "FID" not in tables

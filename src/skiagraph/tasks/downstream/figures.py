@@ -81,7 +81,9 @@ def set_figures(sets: StudySets, settings: DownstreamSettings, on_progress: OnPr
         row.update(_agreement(network, part, name))
         if len(part) > settings.neighbours and len(real) > settings.neighbours:
             for kind, scale, reference in zip(kinds, scales, known, strict=True):
-                row.update(_distances(kind.name, scale(kind(part.images)), reference, settings))
+                features = scale(kind(part.images))
+                row.update(_distances(kind.name, features, reference, settings))
+                row[f"by_class-{kind.name}"] = _by_class(features, part, reference, real, settings.neighbours)
         rows.append(row)
     on_progress("figures of the sets", len(parts), len(parts))
     return rows
@@ -99,6 +101,25 @@ def _agreement(network: nn.Module, part: LabelledImages, name: str) -> dict[str,
         f"label_agreement_{name}": float((rows.argmax(1).numpy() == part.labels).mean()),
         f"mean_entropy_{name}": float(entropy.mean()),
     }
+
+
+def _by_class(
+    features: NDArray[np.float64],
+    part: LabelledImages,
+    reference: NDArray[np.float64],
+    real: LabelledImages,
+    neighbours: int,
+) -> dict[str, list[float] | None]:
+    """Precision, recall, density and coverage of each class against its real images; None where either has too few."""
+    found: dict[str, list[float] | None] = {}
+    for label, name in enumerate(real.classes):
+        own, known = features[part.labels == label], reference[real.labels == label]
+        if min(len(own), len(known)) > neighbours:
+            scores = neighbour_scores(own, known, neighbours)
+            found[name] = [scores.precision, scores.recall, scores.density, scores.coverage]
+        else:
+            found[name] = None
+    return found
 
 
 def _distances(

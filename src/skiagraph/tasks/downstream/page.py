@@ -163,6 +163,7 @@ def _figure_tables(figures: Sequence[dict[str, Any]]) -> list[Table]:
         tables.append(
             Table(title, (*heads, "precision", "recall", "density", "coverage"), rows, formats, note=note, folded=True)
         )
+        tables += _by_class_table(kind, figures)
     words = [key for key in figures[0] if key.startswith(("class_score", "label_agreement", "mean_entropy"))]
     rows = tuple((row["set"], row["images"], *(row.get(key) for key in words)) for row in figures)
     titles = ("set", "images", *(key.replace("_", " ") for key in words))
@@ -171,6 +172,23 @@ def _figure_tables(figures: Sequence[dict[str, Any]]) -> list[Table]:
         "comparable only between these sets. Label agreement: share of images that it gives their intended class."
     )
     return [*tables, Table("What a network trained on real images says of the sets", titles, rows, note=note)]
+
+
+def _by_class_table(kind: str, figures: Sequence[dict[str, Any]]) -> list[Table]:
+    """Precision, recall, density and coverage of every class, where they were computed."""
+    key = f"by_class-{kind}"
+    shown = [row for row in figures if key in row]
+    if not shown:
+        return []
+    classes = list(shown[0][key])
+    rows = tuple(
+        (row["set"], *(values and " / ".join(f"{value:.2f}" for value in values) for values in row[key].values()))
+        for row in shown
+    )
+    note = (
+        "Precision / recall / density / coverage against the real training images of the class; few images say little."
+    )
+    return [Table(f"Class by class, on {kind}", ("set", *classes), rows, note=note, folded=True)]
 
 
 def study_tables(

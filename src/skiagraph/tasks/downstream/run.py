@@ -30,6 +30,8 @@ from skiagraph.tasks.reconstruct.outputs import check_writable, run_folder, writ
 
 __all__ = ["DownstreamResult", "evaluate_downstream", "expectation"]
 
+FIGURES = 2  # of what is computed of the sets; a change makes sets.json void
+
 
 @dataclass(frozen=True)
 class DownstreamResult:
@@ -176,6 +178,7 @@ def _kept_figures(
     if not study.sets.synthetic:
         return []
     facts = [
+        FIGURES,
         study.data,
         settings.features,
         settings.figure_network,
