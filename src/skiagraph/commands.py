@@ -151,7 +151,7 @@ COMMANDS = (
         "Make lesion masks of scans with a prior that was trained on yes/no labels alone.",
         f"{_SEGMENT}.command_settings:SegmentSettings",
         f"{_SEGMENT}.run:segment",
-        f"{_SEGMENT}.run:expectation",
+        f"{_SEGMENT}.plan:expectation",
     ),
     Command(
         "restore",

@@ -19,6 +19,7 @@ __all__ = [
     "needed_normals",
     "otsu_threshold",
     "own_scale",
+    "require_enough",
     "tolerance_limit",
 ]
 
@@ -55,6 +56,21 @@ def needed_normals(delta: float) -> int:
     return count
 
 
+def require_enough(count: int, delta: float) -> None:
+    """Refuse so few normal images that no threshold has the rate.
+
+    Args:
+        count: of normal images.
+        delta: rate, in (0, 1).
+    """
+    least = needed_normals(delta)
+    if count < least:
+        raise DataError(
+            f"normals: found {count}; a rate of delta = {delta:g} needs at least {least}. Add normal images, or "
+            "raise delta"
+        )
+
+
 def calibrated_threshold(statistics: Sequence[float] | Maps, delta: float) -> float:
     """theta = the ceil((n + 1)(1 - delta))-th smallest statistic of n normal images.
 
@@ -68,12 +84,7 @@ def calibrated_threshold(statistics: Sequence[float] | Maps, delta: float) -> fl
     values = np.sort(np.asarray(statistics, dtype=np.float64))
     if values.ndim != 1 or not np.isfinite(values).all():
         raise DataError("statistics: allowed one finite number a normal image; look at the maps")
-    least = needed_normals(delta)
-    if len(values) < least:
-        raise DataError(
-            f"normals: found {len(values)}; a rate of delta = {delta:g} needs at least {least}. Add normal images, or "
-            "raise delta"
-        )
+    require_enough(len(values), delta)
     return float(values[_rank(len(values), delta) - 1])
 
 

@@ -103,6 +103,11 @@ def _of_volume(
     scaling = foreground_scaling(volume.array) if window is None else window_scaling(*window)
     slices, spacing = axial_slices(volume)
     scaled = (2 * scaling.apply(slices) - 1)[:, None].astype(np.float32)
+    if float(scaled.min()) == float(scaled.max()):
+        raise DataError(
+            f"{name}: its intensities, from {float(slices.min()):g} to {float(slices.max()):g}, lie beyond "
+            f"{scaling.low:g} to {scaling.high:g} ({scaling.kind}), so nothing is left to see; give another window"
+        )
     return Case(name, kind, scaled, spacing, _foreground(slices), volume, tuple(sources), scaling.kind)
 
 

@@ -16,11 +16,11 @@ from skiagraph.tasks.segment.cases import Case
 from skiagraph.tasks.segment.command_settings import SegmentSettings
 from skiagraph.tasks.segment.decide import CaseMap
 from skiagraph.tasks.segment.labelled_prior import LabelledPrior
-from skiagraph.tasks.segment.windows import OnSlice, map_of_slices
+from skiagraph.tasks.segment.windows import OnSlice, count_windows, map_of_slices
 from skiagraph.training.classifier import Classifier
 from skiagraph.training.order import derive_seed
 
-__all__ = ["Looked", "intensity_map", "look", "made_with"]
+__all__ = ["Looked", "intensity_map", "look", "made_with", "windows_of"]
 
 TOLERANCE = 0.05
 
@@ -83,6 +83,12 @@ def look(
     found = CaseMap(case.name, _resized(made.maps, shape), case.foreground, case.spacing_mm, probability)
     spread = _resized(made.spread, shape)
     return Looked(case, found, spread, made.calls, made.classifier_calls, made.windows, made.message)
+
+
+def windows_of(prior: LabelledPrior, case: Case, settings: SegmentSettings) -> int:
+    """How many windows `look` will look at."""
+    _, inside = _fitted(prior, case, settings.resample)
+    return count_windows(inside, prior.shape[1:], settings.overlap)
 
 
 def intensity_map(case: Case, sign: str = "signed") -> CaseMap:

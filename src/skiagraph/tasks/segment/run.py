@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from skiagraph.config import dump_yaml
-from skiagraph.data.dicom_segmentation import require_segmentable
-from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
-from skiagraph.tasks.reconstruct.outputs import check_writable, write_text
+from skiagraph.tasks.reconstruct.outputs import write_text
 from skiagraph.tasks.segment.cases import Case, mask_ml, read_cases, write_case
+from skiagraph.tasks.segment.checks import require_free, require_workable
 from skiagraph.tasks.segment.command_settings import MaskSettings, SegmentSettings
 from skiagraph.tasks.segment.decide import (
     Calibration,
@@ -30,14 +29,14 @@ from skiagraph.tasks.segment.decide import (
     write_calibration,
 )
 from skiagraph.tasks.segment.labelled_prior import LabelledPrior
-from skiagraph.tasks.segment.likeness import require_alike, usual_profile
+from skiagraph.tasks.segment.likeness import usual_profile
 from skiagraph.tasks.segment.look import Looked, intensity_map, look, made_with
 from skiagraph.tasks.segment.references import require_expected
 from skiagraph.tasks.segment.result import SegmentResult
 from skiagraph.tasks.segment.signs import with_learned_signs
 from skiagraph.training.classifier import Classifier
 
-__all__ = ["SegmentResult", "Shown", "expectation", "segment", "segment_with"]
+__all__ = ["SegmentResult", "Shown", "facts_of", "segment", "segment_with"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +65,7 @@ def segment(settings: SegmentSettings, on_progress: OnProgress = silent) -> Segm
     """Read, map, decide and write; normal cases first, where there are any."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    check_writable(settings.output)
-    if settings.output.exists() and any(settings.output.iterdir()):
-        raise InputError(f"output: {settings.output} holds files already; nothing is overwritten. Give a new folder")
+    require_free(settings.output)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     prior = LabelledPrior.load(settings.prior, settings.present, settings.absent, device)
     classifier = None if settings.classifier is None else Classifier.load(settings.classifier, device)
@@ -98,26 +95,21 @@ def segment_with(
     require_expected(prior, settings.expects)
     window, pixel_mm = settings.window or prior.window, prior.spacing_mm
     cases = read_cases(settings.input, window=window, pixel_mm=pixel_mm)
-    for case in cases:
-        if case.kind == "dicom":
-            require_segmentable(case.sources)
 
     def looked(case: Case, stage: str) -> Looked:
         told = lambda done, total: on_progress(f"{stage} {case.name}", done, total)  # noqa: E731
         return look(prior, case, settings, classifier=classifier, judge=judge, on_slice=told)
 
     normals = [] if settings.normals is None else read_cases(settings.normals, window=window, pixel_mm=pixel_mm)
-    _apart(cases, normals)
+    require_workable(prior, settings, cases, normals)
     settings = with_learned_signs(prior, settings, normals, window)
     sign = settings.map.chosen_sign
     seen = [looked(case, "normal case") for case in normals]
     calibration, baseline = _calibrations(seen, settings, prior)
-    for case in cases:  # a calibration that was read knows its normals too
-        require_alike(case, () if calibration is None else calibration.profile)
     settings.output.mkdir(parents=True, exist_ok=True)
     if calibration is not None:
         write_calibration(settings.output / "calibration.json", calibration)
-    rows, shown, facts = [], [], _facts(prior, settings, calibration)
+    rows, shown, facts = [], [], facts_of(prior, settings, calibration)
     for case in cases:
         one = looked(case, "case")
         made = decide(one.found, settings.mask, calibration)
@@ -137,16 +129,6 @@ def segment_with(
     write_text(settings.output / "config.yaml", dump_yaml(settings))
     write_text(settings.output / "run.json", json.dumps({**run_record(), **result.record()}, indent=2, default=str))
     return result
-
-
-def _apart(cases: Sequence[Case], normals: Sequence[Case]) -> None:
-    """Refuse a slice that is both a case and a normal case: its label contradicts itself; and cases unlike them."""
-    profile = usual_profile(normals) if normals else ()
-    known = {case.slices.tobytes(): case.name for case in normals}
-    for case in cases:
-        if case.slices.tobytes() in known:
-            raise DataError(f"{case.name}: also stands among the normals ({known[case.slices.tobytes()]}); remove one")
-        require_alike(case, profile)
 
 
 def _calibrations(
@@ -180,7 +162,7 @@ def _plain(mask: MaskSettings, calibration: Calibration | None) -> MaskSettings:
     )
 
 
-def _facts(prior: LabelledPrior, settings: SegmentSettings, calibration: Calibration | None) -> dict[str, Any]:
+def facts_of(prior: LabelledPrior, settings: SegmentSettings, calibration: Calibration | None) -> dict[str, Any]:
     """What every report names."""
     one, rules = settings.map, settings.mask
     walks = one.engine == "reference"
@@ -216,7 +198,7 @@ def _row(one: Looked, made: CaseMask, plain: CaseMask) -> dict[str, Any]:
         "volume_ml": round(mask_ml(one.case, made.mask), 4),
         "score": _finite(made.score),
         "needed": _finite(made.needed),
-        "threshold": made.threshold,
+        "threshold": made.threshold if math.isfinite(made.threshold) else None,
         "intensity_ml": round(mask_ml(one.case, plain.mask), 4),
         "windows": one.windows,
     }
@@ -238,34 +220,3 @@ def _shown(one: Looked, made: CaseMask, plain: CaseMask) -> Shown:
         caption,
         one.case.spacing_mm[1:],
     )
-
-
-def expectation(settings: SegmentSettings) -> dict[str, Any]:
-    """What a run costs, without starting it."""
-    missing = [str(path) for path in (settings.input, settings.prior, settings.normals) if path and not path.exists()]
-    if missing:
-        return {"missing": f"not there yet: {', '.join(missing)}; windows, evaluations and time follow from them"}
-    prior = LabelledPrior.load(settings.prior, settings.present, settings.absent)
-    require_expected(prior, settings.expects)
-    window = settings.window or prior.window
-    cases = read_cases(settings.input, window=window)
-    normals = [] if settings.normals is None else read_cases(settings.normals, window=window)
-    slices = sum(len(case.slices) for case in (*cases, *normals))
-    one = settings.map
-    copies = {"none": 1, "horizontal": 2, "vertical": 2, "both": 4}[one.flips]
-    draws = one.seeds * (one.steps if one.engine == "reference" else len(one.levels) * copies)
-    x = torch.zeros(4, *prior.shape)
-    label = prior.label("absent", 4)
-    started = time.perf_counter()
-    with torch.no_grad():
-        prior.denoiser(x, torch.tensor(10.0, dtype=torch.float64), {"label": label})
-    each = (time.perf_counter() - started) / 4
-    return {
-        **_facts(prior, settings, None),
-        "cases": len(cases),
-        "normals": len(normals),
-        "slices": slices,
-        "network_evaluations_per_window": 2 * draws,
-        "seconds_for_one_window_a_slice": round(slices * 2 * draws * each, 1),
-        "writes": settings.output,
-    }

@@ -18,7 +18,7 @@ from skiagraph.tasks.segment.settings import DifferenceSettings
 from skiagraph.training.classifier import Classifier
 from skiagraph.training.order import derive_seed
 
-__all__ = ["MapOfSlices", "foreground_of", "map_of_slices", "window_places"]
+__all__ = ["MapOfSlices", "count_windows", "foreground_of", "map_of_slices", "window_places"]
 
 OnSlice = Callable[[int, int], None]
 """Told (slices done, slices in all)."""
@@ -104,6 +104,19 @@ def map_of_slices(
     crop = (slice(None), *inner)
     means = [(values / seen).astype(np.float32)[crop] for values in (sums, spreads)]
     return MapOfSlices(means[0], means[1], calls, guided, len(wanted), message)
+
+
+def count_windows(foreground: NDArray[np.bool_], size: Sequence[int], overlap: float) -> int:
+    """How many windows `map_of_slices` looks at.
+
+    Args:
+        foreground: (D, H, W) bool.
+        size: rows and columns of a window.
+        overlap: share of a window that the next one covers again, in [0, 1).
+    """
+    padded, inner = _padded(foreground[:, None].astype(np.float32), size, 0.0)
+    places = window_places(padded.shape[2:], size, overlap)
+    return len(_wanted(foreground, inner, (len(foreground), *padded.shape[2:]), places, size))
 
 
 def window_places(shape: Sequence[int], size: Sequence[int], overlap: float) -> list[tuple[int, int]]:
