@@ -18,6 +18,7 @@ from skiagraph.config import dump_yaml, resolved
 from skiagraph.data.files import write_whole
 from skiagraph.data.png import write_png
 from skiagraph.errors import DataError, InputError
+from skiagraph.tasks.synthesize.card import card
 from skiagraph.tasks.synthesize.kit import Kit
 from skiagraph.tasks.synthesize.manifest import Manifest
 from skiagraph.tasks.synthesize.settings import SynthesizeSettings
@@ -80,7 +81,7 @@ class RunFolder:
         self.continued = (folder / _IDENTITY).exists()
         if not self.continued:
             write_whole(folder / "config.yaml", dump_yaml(settings).encode())
-            write_whole(folder / "README.md", _readme(settings, kit).encode())
+            write_whole(folder / "README.md", card(settings, kit).encode())
             write_whole(folder / "images" / "classes.txt", "".join(f"{name}\n" for name in self.names).encode())
             write_whole(folder / _IDENTITY, json.dumps(wanted, indent=2).encode())
         self.manifest = Manifest(folder / "manifest.csv", kit.classes)
@@ -175,26 +176,3 @@ def class_folder_names(classes: Sequence[str]) -> tuple[str, ...]:
         twice = sorted({classes[place] for place, name in enumerate(lower) if lower.count(name) > 1})
         raise InputError(f"prior: the classes {', '.join(twice)} would share a folder; rename one and train again")
     return names
-
-
-def _readme(settings: SynthesizeSettings, kit: Kit) -> str:
-    guided = settings.guide.measure not in (None, "none") and bool(settings.guide.scale)
-    push = (
-        f"pushed by `{settings.guide.measure}` at scale {settings.guide.scale:g}, towards images that a classifier is "
-        "unsure of"
-        if guided
-        else "not pushed by a classifier"
-    )
-    return f"""# Synthetic images
-
-**Nothing here was measured.** These images were drawn from the diffusion prior `{kit.name}` (mode {settings.mode},
-preset {settings.preset}), {push}.
-They are for training and testing classifiers, never for diagnosis, and never clinical truth.
-
-- `images/CLASS/`: the images kept; the folder's name is the label. Labels of hard images are doubtful by intention.
-- `rejected/CLASS/`: drawn and not kept; `manifest.csv` says why. `before/CLASS/`: the same images before the push.
-- `manifest.csv`: one row an image. `recipe.json`: all that decides the pixels. `report.html`: the page to look at.
-
-Before use, `skiagraph audit` looks for copies of training images in this folder.
-Every PNG says in its text that it is synthetic.
-"""

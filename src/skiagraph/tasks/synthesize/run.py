@@ -18,6 +18,7 @@ from skiagraph.report import write_page
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
 from skiagraph.tasks.reconstruct.outputs import check_writable, write_text
+from skiagraph.tasks.synthesize.card import card, outcome
 from skiagraph.tasks.synthesize.folder import PROVENANCE, RunFolder
 from skiagraph.tasks.synthesize.kit import Kit, load_kit
 from skiagraph.tasks.synthesize.make import Maker
@@ -189,6 +190,8 @@ def _leave(maker: Maker, seconds: float) -> SynthesizeResult:
         "features": None if maker.distances is None else maker.distances.features.name,
     }
     write_page(synthesize_page(maker, rows, result.figures, lines, result.warnings, result.failures, facts), page)
+    told_in_card = outcome(maker.kit, folder.names, result.figures, lines, [*result.warnings, *result.failures])
+    write_text(folder.folder / "README.md", card(settings, maker.kit, told_in_card))
     write_text(folder.folder / "run.json", json.dumps(facts, indent=2, default=_plain))
     return result
 
