@@ -62,7 +62,21 @@ def find_cases(settings: TranslatePriorSettings) -> dict[str, Path]:
     if not found:
         places = ", ".join(map(str, settings.data))
         raise DataError(f"data: nothing in {places} matches {settings.pattern!r}; set `pattern`, such as '*/T1.nii.gz'")
+    _require_masks(found, settings)
     return found
+
+
+def _require_masks(cases: dict[str, Path], settings: TranslatePriorSettings) -> None:
+    """Refuse a mask that some volumes have and others lack, and a name that was given and that no mask has."""
+    name = settings.mask_name
+    without = [] if name is None else [case for case, file in cases.items() if not (file.parent / name).exists()]
+    given = name != TranslatePriorSettings.model_fields["mask_name"].default
+    if without and (given or len(without) < len(cases)):
+        raise DataError(
+            f"mask_name: no {name} lies beside the volume of {', '.join(without[:5])}"
+            f"{' and others' if len(without) > 5 else ''} ({len(without)} of {len(cases)}); add what is missing, or set "
+            "null, so that all that is above a volume's smallest value counts"
+        )
 
 
 def split_of(settings: TranslatePriorSettings, cases: dict[str, Path]) -> Split:
