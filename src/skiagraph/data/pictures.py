@@ -51,6 +51,8 @@ class Stack:
 def find_files(places: Iterable[Path], formats: Sequence[str] = FORMATS) -> list[Path]:
     """Return the files of the formats known here, those of folders (subfolders too) in the order of their names.
 
+    Of a run of `synthesize` the pictures that it kept: not those it rejected, nor those from before the push.
+
     Args:
         places: files and folders; files come as they are named, of folders only `formats` count.
         formats: endings of file names, in lower case.
@@ -58,7 +60,10 @@ def find_files(places: Iterable[Path], formats: Sequence[str] = FORMATS) -> list
     found: list[Path] = []
     for place in places:
         if place.is_dir():
-            inside = sorted(item for item in place.rglob("*") if item.name.lower().endswith(tuple(formats)))
+            kept = place / "images" if (place / "recipe.json").is_file() else place
+            inside = sorted(item for item in kept.rglob("*") if item.name.lower().endswith(tuple(formats)))
+            if kept != place:  # numbers beside the pictures are the same images again
+                inside = [item for item in inside if item.suffix.lower() != ".npy"]
             if not inside:
                 raise DataError(f"{place} holds no file that ends in {', '.join(formats)}; give another folder")
             found += inside

@@ -17,6 +17,7 @@ from skiagraph.data.png import write_png
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.distribution.encoder import MiddleFeatures
 from skiagraph.tasks.distribution.run import evaluate_distribution, expectation
+from skiagraph.tasks.distribution.sets import read_sets
 from skiagraph.tasks.distribution.settings import DistributionSettings
 
 
@@ -112,6 +113,19 @@ def test_pictures_of_a_run_of_generate_are_read_and_its_contact_sheet_is_not(set
     assert evaluate_distribution(settings(sets, generated=[arrays])).compared.rows[0].kernel.value == pytest.approx(
         pictures.kernel.value, rel=1e-3
     )
+
+
+def test_of_a_run_of_synthesize_the_kept_pictures_count(sets: Path) -> None:
+    """Rejected images and those from before the push lie in the same folder; so may the same images as numbers."""
+    run = sets / "run-of-synthesize"
+    folder(run / "images" / "liver", drawn(0, 12))
+    folder(run / "rejected" / "liver", drawn(7, 5))
+    folder(run / "before" / "liver", drawn(8, 12))
+    for file in (run / "images" / "liver").glob("*.png"):
+        np.save(file.with_suffix(".npy"), np.zeros((1, 16, 16), np.float32))
+    (run / "recipe.json").write_text("{}")
+    given = DistributionSettings(generated=[run], training=[sets / "training"])
+    assert len(read_sets(given).generated) == 12
 
 
 def test_colours_and_the_middle_of_a_prior(tmp_path: Path) -> None:
