@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skiagraph.data.files import atomic_path
 from skiagraph.errors import DataError, InputError
 
-__all__ = ["require_segmentable", "write_segmentation"]
+__all__ = ["complete_header", "require_segmentable", "write_segmentation"]
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
@@ -31,7 +31,7 @@ _MAY_BE_EMPTY = (
 """What a DICOM image should name and anonymised ones leave out; the standard lets it be empty (type 2)."""
 
 
-def _complete(image: Any) -> Any:
+def complete_header(image: Any) -> Any:
     """An image as read, with what it leaves out of patient and study set to nothing."""
     for name in _MAY_BE_EMPTY:
         if name not in image:
@@ -92,7 +92,7 @@ def write_segmentation(
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    sources = [_complete(pydicom.dcmread(file)) for file in files]
+    sources = [complete_header(pydicom.dcmread(file)) for file in files]
     expected = (len(sources), int(sources[0].Rows), int(sources[0].Columns))
     if mask.shape != expected:
         raise InputError(f"mask has shape {mask.shape}; the series has slices, rows and columns {expected}")

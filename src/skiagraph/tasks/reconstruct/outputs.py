@@ -53,6 +53,8 @@ def run_folder(folder: Path, stale: Sequence[str] = ()) -> Iterator[Path]:
         staged = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
         yield staged
         for file in sorted(staged.iterdir()):
+            if file.is_dir():
+                shutil.rmtree(folder / file.name, ignore_errors=True)
             file.rename(folder / file.name)
             written.add(file.name)
         for name in set(stale) - written:

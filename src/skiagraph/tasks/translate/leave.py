@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skiagraph import __version__
 from skiagraph.config import dump_yaml
+from skiagraph.data.dicom_derived import write_derived_series
 from skiagraph.data.files import write_whole
 from skiagraph.data.volume import nifti_codes, write_nifti
 from skiagraph.report import Highlight, Page, Picture, PictureRow, Table, write_page
@@ -71,6 +73,8 @@ def leave(
     with run_folder(folder, stale=_stale(folder, name, modality)) as staged:
         codes = (1, 1) if settings.scan.is_dir() else nifti_codes(settings.scan)  # viewers treat both alike
         _write_volumes(staged, result, name, modality, codes)
+        if settings.dicom:
+            _write_series(staged / f"{name}_{modality}_synthetic", scan, result, modality)
         side = {"synthetic": True, "modality": modality, "made_by": "skiagraph translate", "unit": _unit(prior)}
         write_text(staged / f"{name}_{modality}_synthetic.json", json.dumps({**side, "run": record}, indent=1))
         write_text(staged / "config.yaml", dump_yaml(settings))
@@ -130,6 +134,18 @@ def _write_volumes(folder: Path, result: Translated, name: str, modality: str, c
         label = f"{modality}_synthetic" if kind == "translated" else f"{modality}_{kind}"
         told = f"synthetic {modality} by skiagraph: {kind}"
         write_nifti(folder / f"{name}_{label}.nii.gz", volume, description=told, codes=codes)
+
+
+def _write_series(folder: Path, scan: Scan, result: Translated, modality: str) -> None:
+    write_derived_series(
+        folder,
+        result.volumes["translated"],
+        scan.files,
+        description=f"SYNTHETIC {modality[:20]} by skiagraph, no measurement",
+        derivation=f"{modality} computed from another scan by a prior that never saw its modality; lesions may be "
+        "missing or invented",
+        version=__version__,
+    )
 
 
 def _page(title: str, settings: TranslateSettings, scan: Scan, result: Translated, record: Mapping[str, Any]) -> Page:

@@ -13,7 +13,7 @@ from skiagraph.tasks.translate.frame import MARGIN_MM, frame_of
 from skiagraph.tasks.translate.prior import TargetPrior
 from skiagraph.tasks.translate.run import chosen_method
 from skiagraph.tasks.translate.run_settings import TranslateSettings
-from skiagraph.tasks.translate.scan import foreground, read_volume
+from skiagraph.tasks.translate.scan import foreground, read_volume, require_dicom_output
 
 __all__ = ["expectation"]
 
@@ -45,7 +45,8 @@ def expectation(settings: TranslateSettings) -> dict[str, Any]:
         torch.set_num_threads(settings.threads)
     prior = TargetPrior.load(settings.prior)
     method = chosen_method(settings, prior)
-    volume = read_volume(settings.scan)
+    require_dicom_output(settings)
+    volume, _ = read_volume(settings.scan)
     above = float((volume.array > float(volume.array.min())).mean())
     finds_brain = settings.source.mask == "brain" or (settings.source.mask == "auto" and above >= 0.75)
     rows, columns = prior.size

@@ -25,7 +25,7 @@ from skiagraph.tasks.translate.released import ReleasedTranslation
 from skiagraph.tasks.translate.rescaled import Rescaled
 from skiagraph.tasks.translate.result import assemble
 from skiagraph.tasks.translate.run_settings import TranslateSettings
-from skiagraph.tasks.translate.scan import Scan, read_scan, scan_name
+from skiagraph.tasks.translate.scan import Scan, read_scan, require_dicom_output, scan_name
 from skiagraph.tasks.translate.translatability import TranslatabilityRange, picture
 
 __all__ = ["TranslateResult", "at_full_scale", "chosen_method", "modality_of", "target_scaling", "translate"]
@@ -159,6 +159,7 @@ def translate(settings: TranslateSettings, on_progress: OnProgress = silent) -> 
         torch.set_num_threads(settings.threads)
     folder = settings.output or Path("runs") / f"translate-{scan_name(settings.scan)}"
     check_writable(folder)
+    require_dicom_output(settings)
     prior = TargetPrior.load(settings.prior)
     total = 0
 

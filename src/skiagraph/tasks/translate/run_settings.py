@@ -91,6 +91,11 @@ class TranslateSettings(Settings):
         description="Brighten the result so that the upper percentile of its foreground is where the prior's scans "
         "have theirs: means of candidates are smooth and lack the brightest values.",
     )
+    dicom: bool = Field(
+        False,
+        description="Also write the image as a DICOM series beside its source, marked as derived and synthetic; it "
+        "names patient and study as the source does. Only for a DICOM series.",
+    )
     keep_candidates: bool = Field(False, description="Write every candidate too.")
     batch: int = Field(8, ge=1, description="Slices in one network call.")
     seed: int = Field(0, ge=0, description="Seed of all noise.")

@@ -18,9 +18,9 @@ from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.translate.frame import Frame, frame_of, framed, stack_of
 from skiagraph.tasks.translate.method import SourceStack
 from skiagraph.tasks.translate.prior import TargetPrior
-from skiagraph.tasks.translate.run_settings import SourceSettings
+from skiagraph.tasks.translate.run_settings import SourceSettings, TranslateSettings
 
-__all__ = ["Scan", "foreground", "read_scan", "scan_name"]
+__all__ = ["Scan", "foreground", "read_scan", "read_volume", "require_dicom_output", "scan_name"]
 
 _AIR_HU, _AIR_SHARE = -500.0, 0.05
 _LEAST_SHARE, _MOST_SHARE = 0.5, 1.3
@@ -38,6 +38,7 @@ class Scan:
         frame: where the prior sees it.
         stack: what the prior sees.
         warnings: what a reader must know.
+        files: of a DICOM series, in the order of the volume's last axis; none for NIfTI.
     """
 
     volume: Volume
@@ -47,6 +48,7 @@ class Scan:
     frame: Frame
     stack: SourceStack
     warnings: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
 
 def scan_name(path: Path) -> str:
@@ -54,17 +56,26 @@ def scan_name(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def read_volume(path: Path) -> Volume:
-    """A NIfTI file or a folder with one DICOM series."""
+def read_volume(path: Path) -> tuple[Volume, tuple[Path, ...]]:
+    """A NIfTI file or a folder with one DICOM series, and the files of its slices in order (none for NIfTI)."""
     if not path.is_dir():
         if format_of(path) == ".dcm":
             raise DataError(f"{path}: one DICOM slice is no volume; give the folder of its series")
-        return read_nifti(path)
+        return read_nifti(path), ()
     series = find_series(path)
     if len(series) != 1:
         found = f"{len(series)} DICOM series" if series else "no DICOM image"
         raise DataError(f"{path}: {found} found there; a folder with one series is needed, or a NIfTI file")
-    return read_series(next(iter(series.values()))).volume
+    read = read_series(next(iter(series.values())))
+    return read.volume, read.files
+
+
+def require_dicom_output(settings: TranslateSettings) -> None:
+    """Refuse to write DICOM where there is no DICOM source to take place, patient and study from."""
+    if settings.dicom and not settings.scan.is_dir():
+        raise InputError(
+            f"dicom: {settings.scan} is no DICOM series, so there is none to write one beside; leave it out"
+        )
 
 
 def foreground(volume: Volume, wanted: str) -> tuple[NDArray[np.bool_], str]:
@@ -104,7 +115,7 @@ def read_scan(path: Path, settings: SourceSettings, prior: TargetPrior, on_progr
         on_progress: told about every stage.
     """
     on_progress("reading the scan", 0, 4)
-    volume = read_volume(path)
+    volume, files = read_volume(path)
     check_source(volume, largest_tilt_degrees=settings.largest_tilt_degrees)
     _refuse_unscaled_ct(volume, settings)
     on_progress("finding the foreground", 1, 4)
@@ -126,7 +137,7 @@ def read_scan(path: Path, settings: SourceSettings, prior: TargetPrior, on_progr
             f"{path}: no foreground is left at the prior's spacing {prior.spacing_mm} mm; is the mask right?"
         )
     on_progress("resampling", 4, 4)
-    return Scan(volume, mask, told, scaling, frame, stack, _warnings(volume, mask, prior))
+    return Scan(volume, mask, told, scaling, frame, stack, _warnings(volume, mask, prior), files)
 
 
 def _refuse_unscaled_ct(volume: Volume, settings: SourceSettings) -> None:

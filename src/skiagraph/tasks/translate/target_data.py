@@ -74,8 +74,8 @@ def _require_masks(cases: dict[str, Path], settings: TranslatePriorSettings) -> 
     if without and (given or len(without) < len(cases)):
         raise DataError(
             f"mask_name: no {name} lies beside the volume of {', '.join(without[:5])}"
-            f"{' and others' if len(without) > 5 else ''} ({len(without)} of {len(cases)}); add what is missing, or set "
-            "null, so that all that is above a volume's smallest value counts"
+            f"{' and others' if len(without) > 5 else ''} ({len(without)} of {len(cases)}); add what is missing, or "
+            "set null, so that all that is above a volume's smallest value counts"
         )
 
 
