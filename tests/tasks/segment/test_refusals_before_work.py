@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from helpers.tiny_cases import QUICK, head, oracle, write
+from skiagraph.data import volume
 from skiagraph.data.volume import Volume, write_nifti
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.segment import run
@@ -18,6 +20,8 @@ from skiagraph.tasks.segment.checks import require_free, require_workable
 from skiagraph.tasks.segment.command_settings import MaskSettings, SegmentSettings
 from skiagraph.tasks.segment.look import look, windows_of
 from skiagraph.tasks.segment.settings import DifferenceSettings
+
+SHAPES = [(4, 20, 24), (3, 16, 16), (2, 9, 40)]
 
 
 def settings(folder: Path, **changes: Any) -> SegmentSettings:
@@ -70,7 +74,26 @@ def test_a_window_that_a_volume_lies_beyond_is_named(tmp_path: Path) -> None:
         read_cases(tmp_path / "cases", window=(500, 800))
 
 
-@pytest.mark.parametrize("shape", [(4, 20, 24), (3, 16, 16), (2, 9, 40)])
+def test_a_case_whose_files_cannot_all_be_written_leaves_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "cases", "a", head(1, True))
+    write(tmp_path / "cases", "b", head(2, True))
+    whole = volume.write_nifti
+
+    def full(path: Path, *given: Any, **named: Any) -> Path:
+        if path.name == "b.map.nii.gz":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, *given, **named)
+
+    monkeypatch.setattr(volume, "write_nifti", full)
+    with pytest.raises(DataError, match="run could not be written: the disk is full; nothing was left behind"):
+        run.segment_with(oracle(), settings(tmp_path))
+    names = sorted(item.name for item in (tmp_path / "run").iterdir())
+    assert names == ["a.json", "a.map.nii.gz", "a.mask.nii.gz"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_dry_run_counts_the_windows_that_are_looked_at(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     values: NDArray[np.float32] = head(3, False, shape)
     values[0] = 0  # nothing to look at there

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skiagraph.config import dump_yaml
 from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.provenance import run_record
-from skiagraph.tasks.reconstruct.outputs import write_text
+from skiagraph.tasks.reconstruct.outputs import run_folder, write_text
 from skiagraph.tasks.segment.cases import Case, mask_ml, read_cases, write_case
 from skiagraph.tasks.segment.checks import require_free, require_workable
 from skiagraph.tasks.segment.command_settings import MaskSettings, SegmentSettings
@@ -115,7 +115,8 @@ def segment_with(
         made = decide(one.found, settings.mask, calibration)
         plain = decide(intensity_map(case, sign), _plain(settings.mask, baseline), baseline)
         maps, score = one.found.maps.astype(np.float32), _finite(made.score)
-        write_case(case, settings.output, mask=made.mask, maps=maps, score=score, probability=made.probability)
+        with run_folder(settings.output) as staged:  # all files of a case, or none
+            write_case(case, staged, mask=made.mask, maps=maps, score=score, probability=made.probability)
         rows.append(_row(one, made, plain))
         shown.append(_shown(one, made, plain))
         facts |= {
