@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from screen import SAID, described
+from together import together
 
 from skiagraph.data.labelled import read_labelled
 from skiagraph.tasks.provenance import run_record
@@ -250,7 +251,7 @@ def collect(root: Path, lender: Path, target: Path, suffix: str, about: str) -> 
         told = [f"- {warning}" for warning in found["warnings"]]
         tables = (root / "downstream" / f"{name}-tables.md").read_text()
         lines += ["", f"## {title}", "", done, "", *told, "", tables, ""]
-    lines += [*asked_beside(root), *screened(root / "screen")]
+    lines += [*asked_beside(root), *(together() if root.name == "organs-few" else []), *screened(root / "screen")]
     tried = sorted(place.parent.name for place in (lender / "audit").glob("*/audit.json"))
     further = [name for name in tried if name not in names and name in SAID]
     places = {name: lender / "synthetic" / name for name in names}
