@@ -12,7 +12,7 @@ from skiagraph.evaluation.downstream import Estimate
 from skiagraph.report import Curve, Highlight, Line, Page, Picture, PictureRow, Table
 from skiagraph.report.page import Cell
 from skiagraph.tasks.downstream.arms import Arm
-from skiagraph.tasks.downstream.sets import StudySets
+from skiagraph.tasks.downstream.sets import StudySets, shared_patients
 from skiagraph.tasks.downstream.settings import DownstreamSettings
 from skiagraph.tasks.downstream.study import Scored
 
@@ -30,7 +30,7 @@ WORDS = {
 
 def study_warnings(sets: StudySets, main: Scored | None, settings: DownstreamSettings) -> tuple[str, ...]:
     """What a reader must know before believing the figures."""
-    told = []
+    told = [*shared_patients(sets)]
     if main is None or len(main.runs) < main.wanted:
         done = 0 if main is None else len(main.runs)
         told.append(

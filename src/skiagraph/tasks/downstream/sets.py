@@ -15,7 +15,7 @@ from skiagraph.data.labelled_table import read_column
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.downstream.settings import DownstreamSettings
 
-__all__ = ["StudySets", "read_study_sets"]
+__all__ = ["StudySets", "read_study_sets", "shared_patients"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,17 @@ def _subgroups(test: LabelledImages, settings: DownstreamSettings) -> dict[str, 
     except KeyError as error:
         raise DataError(f"subgroup: no row of the table names the test image {error}") from None
     return {value: values == value for value in sorted(set(values.tolist()))}
+
+
+def shared_patients(sets: StudySets) -> tuple[str, ...]:
+    """A warning where an external test set names patients of the training set: other people, or a leak."""
+    shared = sorted(set(sets.real.patients or ()) & set(sets.test.patients or ()))
+    if not shared:
+        return ()
+    return (
+        f"{len(shared)} patients of the test set bear names of the training set, such as {shared[0]!r}: unless they "
+        "are other people, the test is not independent.",
+    )
 
 
 def _pictures(found: LabelledImages) -> dict[bytes, str]:
