@@ -254,7 +254,9 @@ def test_a_hopeless_run_stops_before_all_its_images_are_drawn(tmp_path: Path) ->
 
 def test_a_run_that_changes_nothing_says_so(tmp_path: Path) -> None:
     result = run(tmp_path / "out", mode="harden", guide={"measure": "entropy", "scale": 1e-6})
-    assert any("changes nothing" in warning for warning in result.warnings)
+    assert any("changes nothing" in warning and "take log_odds_target" in warning for warning in result.warnings)
+    same = run(tmp_path / "same", mode="harden", guide={"scale": 1e-6})
+    assert any("changes nothing" in warning and "take" not in warning for warning in same.warnings)
     moved = run(tmp_path / "other", mode="harden")
     assert not any("changes nothing" in warning for warning in moved.warnings)
 

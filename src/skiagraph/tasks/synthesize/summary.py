@@ -128,8 +128,7 @@ def notices(rows: Sequence[Row], settings: SynthesizeSettings, pushes: bool, com
     if pushes and len(known) and abs(float(np.median(known))) < UNCHANGED:
         told.append(
             f"The run changes nothing: the median change of {settings.guide.measure} over {len(known)} images is "
-            f"{float(np.median(known)):.2g}. Raise guide.scale (try `skiagraph synthesize sweep`), or take "
-            "log_odds_target, which does not vanish on images that the classifier is sure of."
+            f"{float(np.median(known)):.2g}. Raise guide.scale (try `skiagraph synthesize sweep`){_instead(settings)}."
         )
     if settings.judge is None:
         told.append(
@@ -139,6 +138,12 @@ def notices(rows: Sequence[Row], settings: SynthesizeSettings, pushes: bool, com
     if not compared:
         told.append("No real images were given: neither near-copies nor outliers were looked for. Give `real`.")
     return told
+
+
+def _instead(settings: SynthesizeSettings) -> str:
+    if settings.guide.measure == "log_odds_target":
+        return ""
+    return ", or take log_odds_target, which does not vanish on images that the classifier is sure of"
 
 
 def failures(
