@@ -21,6 +21,7 @@ from skiagraph.tasks.synthesize import make
 from skiagraph.tasks.synthesize.kit import Guide, Kit
 from skiagraph.tasks.synthesize.run import SynthesizeResult, synthesize_with
 from skiagraph.tasks.synthesize.settings import FilterSettings
+from skiagraph.tasks.synthesize.summary import notices
 from skiagraph.tasks.synthesize.verdicts import RealImages
 
 WALK = {"levels": 20}
@@ -255,8 +256,10 @@ def test_a_hopeless_run_stops_before_all_its_images_are_drawn(tmp_path: Path) ->
 def test_a_run_that_changes_nothing_says_so(tmp_path: Path) -> None:
     result = run(tmp_path / "out", mode="harden", guide={"measure": "entropy", "scale": 1e-6})
     assert any("changes nothing" in warning and "take log_odds_target" in warning for warning in result.warnings)
-    same = run(tmp_path / "same", mode="harden", guide={"scale": 1e-6})
-    assert any("changes nothing" in warning and "take" not in warning for warning in same.warnings)
+    still = [{"measure_before": "-1.5", "measure_after": "-1.5"}]
+    (told, *_) = notices(still, settings(tmp_path / "out"), pushes=True, compared=True)
+    assert "changes nothing" in told
+    assert "take" not in told  # log_odds_target is what was taken
     moved = run(tmp_path / "other", mode="harden")
     assert not any("changes nothing" in warning for warning in moved.warnings)
 
