@@ -146,6 +146,9 @@ def test_sources(laboratory: Laboratory) -> None:
         ("entropy", 5, "unguided", (0.986, 1.0, 3.25)),
         ("entropy", 5, "s = 10", (0.153, 1.0, -0.04)),
         ("log_odds_target", 1, "s = 10", (0.940, 1.0, 2.87)),
+        ("margin", 2, "unguided", (0.632, 0.968, 2.32)),
+        ("entropy", 30, "real", (0.555, 0.591, 3.25)),
+        ("log_odds_abs", 1, "s = 10", (0.983, 0.912, 3.15)),
     ],
 )
 def test_released_guidance(
