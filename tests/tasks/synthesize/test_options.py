@@ -120,3 +120,19 @@ def test_members_that_disagree_push_under_bald() -> None:
     pushed = draw(replace(kit(), guides=(one, unlike)), **pair).images
     assert not torch.equal(pushed, draw(guide={"measure": "none"}).images)
     assert len(pushed) == len(ITEMS)
+
+
+def test_classifier_free_guidance_is_classifier_guidance_of_the_same_scale() -> None:
+    """With exact networks and no clip (identity I2), for all 250 levels of the walk."""
+    values: dict[str, Any] = {"mode": "noise", "walk": {"grid": "uniform", "levels": 250, "clip": False}}
+    free = draw(cfg=0.7, guide={"measure": "none"}, **values).images
+    guided = draw(guide={"measure": "log_prob", "scale": 0.7, "trust": 0.0}, **values).images
+    torch.testing.assert_close(free, guided, atol=1e-4, rtol=0)
+    assert float((free - draw(guide={"measure": "none"}, **values).images).abs().max()) > 0.01
+
+
+def test_classifier_free_guidance_acts_in_the_released_first_stage_only() -> None:
+    for preset, acts in (("reference", False), ("default", True)):
+        values: dict[str, Any] = {"mode": "harden", "preset": preset, "guide": {"measure": "none"}}
+        values["walk"] = {"levels": 25}
+        assert torch.equal(draw(cfg=1.0, **values).images, draw(**values).images) != acts
