@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,15 @@ def test_the_released_sampler_runs_it_and_the_default_preset_refuses(tmp_path: P
 def test_the_one_channel_rival_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="SDEdit rival"):
         imported(tmp_path, network={"in_channels": 1})
+
+
+def test_heads_of_any_size_fit_a_network_that_halves_its_images(tmp_path: Path) -> None:
+    prior = imported(tmp_path)
+    assert TargetPrior.load(prior).multiple == 2
+    scan = write_nifti(tmp_path / "large.nii.gz", head("T2", (23, 25, 2)))
+    values = {"scan": scan, "prior": prior, "output": tmp_path / "out", "preset": "reference", "threads": 1}
+    asked = TranslateSettings.model_validate({**values, "solver": {"steps": 2}, "source": {"mask": "nonzero"}})
+    left = translate(asked)
+    frame = json.loads((left.folder / "run.json").read_text())["input"]["frame_shape"]
+    assert frame[0] % 2 == frame[1] % 2 == 0
+    assert frame[0] > 16

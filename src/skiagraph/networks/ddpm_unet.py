@@ -76,9 +76,14 @@ class DDPMUNet(nn.Module):
         self.norm_out = _norm(widths[0])
         self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
 
+    @property
+    def multiple(self) -> int:
+        """What must divide the sides of an image."""
+        return int(2 ** (len(self.config.multipliers) - 1))
+
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Evaluate: x (B, in_channels, H, W) with sides of whole multiples of the downsampling, time (B,) -> noise."""
-        least = 2 ** (len(self.config.multipliers) - 1)
+        least = self.multiple
         if x.ndim != 4 or x.shape[1] != self.config.in_channels or x.shape[2] % least or x.shape[3] % least:
             raise ValueError(
                 f"x: found {tuple(x.shape)}; allowed (B, {self.config.in_channels}, H, W) with sides that {least} "

@@ -10,7 +10,7 @@ from skiagraph.data.intensity import window_scaling
 from skiagraph.data.regrid import grid_of, reorient, resample
 from skiagraph.data.volume import Volume
 from skiagraph.errors import DataError
-from skiagraph.tasks.translate.frame import frame_of, framed, stack_of, to_slices, to_volume
+from skiagraph.tasks.translate.frame import MARGIN_MM, frame_of, framed, stack_of, to_slices, to_volume
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR"])
@@ -51,6 +51,20 @@ def test_an_anisotropic_scan_gets_the_priors_spacing_and_at_least_its_size() -> 
     rows, columns = np.flatnonzero(mask.any((0, 2))), np.flatnonzero(mask.any((1, 2)))
     for filled, side in ((rows, image.shape[1]), (columns, image.shape[0])):
         assert abs(filled[0] - (side - 1 - filled[-1])) <= 2  # the head lies in the middle
+
+
+@pytest.mark.parametrize(("multiple", "sides"), [(1, (20, 18)), (3, (21, 18)), (8, (24, 24)), (16, (32, 32))])
+def test_a_frame_larger_than_the_prior_has_sides_that_its_network_can_halve(
+    multiple: int, sides: tuple[int, int]
+) -> None:
+    volume = head()
+    mask = np.ones(volume.array.shape, bool)
+    frame = frame_of(volume, mask, (4.0, 4.0, 4.0), (8, 8), multiple)
+    assert frame.size == sides
+    into = np.linalg.inv(frame.grid.affine) @ volume.affine
+    corners = [(into @ [*corner, 1.0])[:3] for corner in ((0, 0, 0), np.array(mask.shape) - 1)]
+    room = np.concatenate([corners[0], np.array(frame.grid.shape) - 1 - corners[1]])
+    assert room.min() * 4 >= MARGIN_MM - 4
 
 
 def test_planes_are_cut_and_put_together() -> None:

@@ -12,8 +12,11 @@ import pytest
 from helpers.tiny_heads import head, prior_folder
 from skiagraph.data.volume import Volume, write_nifti
 from skiagraph.errors import DataError, InputError
+from skiagraph.tasks.translate import plan
 from skiagraph.tasks.translate.frame import MARGIN_MM
+from skiagraph.tasks.translate.guidance import SimilarityEnergy
 from skiagraph.tasks.translate.plan import expectation
+from skiagraph.tasks.translate.prior import StackMaps
 from skiagraph.tasks.translate.run import translate
 from skiagraph.tasks.translate.run_settings import TranslateSettings
 
@@ -95,3 +98,24 @@ def test_a_dry_run_counts_the_margin_of_a_scan_whose_brain_is_to_be_found(prior:
     told = expectation(settings(tmp_path, prior, Volume(volume.array + 5, volume.affine), source={"mask": "brain"}))
     assert told["finds_the_brain_first"] is True
     assert told["slices"] == np.round((10 * 4 + 2 * MARGIN_MM) / 4)
+
+
+@pytest.mark.parametrize("mode", ["condition", "gradient"])
+def test_a_dry_run_counts_maps_of_the_state_and_pushes(
+    heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    own = prior_folder(heads, tmp_path / "prior", condition={"kind": "lmi" if mode == "condition" else "none"})
+    asked = settings(tmp_path, own, solver={"steps": 10, "candidates": 2, "mode": mode})
+    clock = [0.0]
+
+    def one(*given: Any, **named: Any) -> Any:
+        clock[0] += 100.0
+        return whole(*given, **named)
+
+    owner = StackMaps if mode == "condition" else SimilarityEnergy
+    whole = owner.__call__
+    monkeypatch.setattr(owner, "__call__", one)
+    monkeypatch.setattr(plan.time, "perf_counter", lambda: clock[0])
+    told = expectation(asked)
+    batch = min(asked.batch, told["slices"])
+    assert told["seconds_in_the_network"] == pytest.approx(100.0 * 10 * 2 * told["slices"] / batch, rel=1e-3)

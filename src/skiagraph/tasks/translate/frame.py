@@ -39,7 +39,11 @@ class Frame:
 
 
 def frame_of(
-    volume: Volume, mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], size: tuple[int, int]
+    volume: Volume,
+    mask: NDArray[np.bool_],
+    spacing_mm: tuple[float, float, float],
+    size: tuple[int, int],
+    multiple: int = 1,
 ) -> Frame:
     """The box of the mask with a margin, at the prior's spacing, padded on all sides to at least `size`.
 
@@ -48,6 +52,7 @@ def frame_of(
         mask: (X, Y, Z) on its grid.
         spacing_mm: of the prior, from slice to slice (S), row to row (A), column to column (R).
         size: rows and columns of the prior; larger heads get larger slices.
+        multiple: number that must divide the rows and columns, which some networks ask for.
     """
     if not mask.any():
         raise DataError(f"{volume.source or 'volume'}: the mask is empty; no voxel is left to translate")
@@ -60,7 +65,8 @@ def frame_of(
     low = np.floor(ends.min(0) - MARGIN_MM / np.asarray(steps)).astype(int)
     high = np.ceil(ends.max(0) + MARGIN_MM / np.asarray(steps)).astype(int)
     for axis, least in ((0, size[1]), (1, size[0])):
-        short = max(0, least - (high[axis] - low[axis] + 1))
+        found = int(high[axis] - low[axis] + 1)
+        short = -(-max(found, least) // multiple) * multiple - found
         low[axis] -= short // 2
         high[axis] += short - short // 2
     x, y, z = (int(step) for step in high - low + 1)

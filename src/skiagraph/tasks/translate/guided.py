@@ -107,10 +107,11 @@ class GuidedTranslation:
     def denoiser(self, source: SourceStack, base: StackDenoiser) -> Denoiser:
         """The steered denoiser of axial stacks."""
         if self.planes == ("axial",):
-            return self._steered(source, base)
-        return PlaneAverage({plane: self._steered(source_in_plane(source, plane), base) for plane in self.planes})
+            return self.steered(source, base)
+        return PlaneAverage({plane: self.steered(source_in_plane(source, plane), base) for plane in self.planes})
 
-    def _steered(self, source: SourceStack, base: StackDenoiser) -> Denoiser:
+    def steered(self, source: SourceStack, base: StackDenoiser) -> Denoiser:
+        """The steered denoiser of slices of one plane, seen as axial ones."""
         shown = None if self.mode == "gradient" else source
         weight = 1.0 if shown is None else self.weight
         steered = self.prior.denoiser(shown, weight=weight, refresh=self.refresh, base=base)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,10 @@ import torch
 
 from skiagraph.data.regrid import reorient
 from skiagraph.tasks.translate.frame import MARGIN_MM, frame_of
+from skiagraph.tasks.translate.guided import GuidedTranslation
+from skiagraph.tasks.translate.method import SourceStack
 from skiagraph.tasks.translate.prior import TargetPrior
+from skiagraph.tasks.translate.released import ReleasedTranslation
 from skiagraph.tasks.translate.run import chosen_method
 from skiagraph.tasks.translate.run_settings import TranslateSettings
 from skiagraph.tasks.translate.scan import foreground, read_volume, require_dicom_output
@@ -28,6 +33,9 @@ _VOXEL_SECONDS = 0.7e-6
 
 _MAP_SECONDS = 4.0e-6
 """One local map, seconds a pixel of the frame on one core; the check and the consistency map take as long as four."""
+
+_LEVEL = 0.4
+"""Where in the table the estimate is timed: a level at which similarities push."""
 
 _HEAD_MM = 150.0
 """From the top to the bottom of a brain with its stem."""
@@ -56,11 +64,12 @@ def expectation(settings: TranslateSettings) -> dict[str, Any]:
         slices = max(1, round(extent / prior.spacing_mm[0]))
     else:
         mask, _ = foreground(volume, settings.source.mask)
-        columns, rows, slices = frame_of(volume, mask, prior.spacing_mm, prior.size).grid.shape
+        frame = frame_of(volume, mask, prior.spacing_mm, prior.size, prior.multiple)
+        columns, rows, slices = frame.grid.shape
     batch = min(settings.batch, slices)
-    one = _seconds_a_slice(prior, batch, (rows, columns))
+    one, rounds = _seconds_a_slice(method, prior, batch, (rows, columns)), _rounds(method)
     voxels = volume.array.size
-    network = one * method.calls * slices
+    network = one * rounds * slices
     maps = _MAP_SECONDS * rows * columns * slices * 4 / torch.get_num_threads()
     seconds = network + maps + _VOXEL_SECONDS * voxels + (_SYNTHSTRIP[0] if finds_brain else 0)
     memory = _BASE_GIB + _VOXEL_BYTES * voxels / 2**30
@@ -74,18 +83,33 @@ def expectation(settings: TranslateSettings) -> dict[str, Any]:
     }
 
 
-def _seconds_a_slice(prior: TargetPrior, batch: int, size: tuple[int, int]) -> float:
-    """One evaluation of the network for one slice, the best of a few on this machine just now."""
-    network = prior.prior.network
-    channels = int(getattr(network, "config").in_channels)  # noqa: B009 - networks of any kind
-    shape = prior.prior.record.size if prior.dimensions == 3 else [batch, channels, *size]
-    x = torch.zeros(1, channels, *shape) if prior.dimensions == 3 else torch.zeros(*shape)
-    count = shape[0]
+def _rounds(method: GuidedTranslation | ReleasedTranslation) -> int:
+    """How often the steered denoiser is asked for each slice."""
+    if isinstance(method, ReleasedTranslation):
+        return method.levels
+    return method.steps * method.candidates * len(method.planes)
+
+
+def _seconds_a_slice(
+    method: GuidedTranslation | ReleasedTranslation, prior: TargetPrior, batch: int, size: tuple[int, int]
+) -> float:
+    """One estimate of one slice with its maps and its push, the median of a few on this machine just now."""
+    count = int(prior.prior.record.size[0]) if prior.dimensions == 3 else batch
+    size = prior.size if prior.dimensions == 3 else size
+    images = 2 * torch.rand(count, 1, *size, generator=torch.Generator().manual_seed(0)) - 1
+    source = SourceStack(images, torch.ones_like(images, dtype=torch.bool), prior.spacing_mm)
+    time_of_network = torch.tensor(round(_LEVEL * (len(prior.schedule) - 1)))
+    if isinstance(method, ReleasedTranslation):
+        ask: Callable[[], object] = lambda: method.noise(images, source.unit, int(time_of_network))  # noqa: E731
+    else:
+        axial = replace(method, observe=None, refresh=1)
+        denoiser = axial.steered(source, prior.stack_denoiser(batch))
+        ask = lambda: denoiser(images, time_of_network)  # noqa: E731
     found = []
-    with torch.inference_mode():
-        network(x, torch.zeros(len(x)))
+    with torch.no_grad():
+        ask()  # what is made once is not counted
         for _ in range(4):
             started = time.perf_counter()
-            network(x, torch.zeros(len(x)))
+            ask()
             found.append((time.perf_counter() - started) / count)
     return float(np.median(found))

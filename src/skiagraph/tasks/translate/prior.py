@@ -227,6 +227,11 @@ class TargetPrior:
         rows, columns = self.prior.record.size[-2:]
         return (rows, columns)
 
+    @property
+    def multiple(self) -> int:
+        """What must divide the rows and columns of its images; 1 where any size will do."""
+        return int(getattr(self.prior.network, "multiple", 1))
+
     def stack_denoiser(self, batch: int = 16) -> StackDenoiser:
         """The network on stacks; conditions "maps" are to be given."""
         return StackDenoiser(self.prior.denoiser(), self.neighbours, self.dimensions == 3, batch)

@@ -86,15 +86,12 @@ class ReleasedTranslation:
 
     def __call__(self, source: SourceStack, streams: Streams) -> Translation:
         """Translate a stack; the start noise is drawn first, then one draw a level."""
-        chosen = self.prior.condition
-        if self.normalise is not None:
-            chosen = chosen.model_copy(update={"normalise": self.normalise})
-        maps, tables = ConditionMaps(chosen), ReleasedTables.linear()
+        maps, tables = self._maps(), ReleasedTables.linear()
         y, done = source.unit, 0
         x = streams.normal_like(y)
         with torch.inference_mode():
             for index in reversed(range(self.levels)):
-                eps = torch.cat([self._eps(part, seen, maps, index) for part, seen in self._parts(x, y)])
+                eps = torch.cat([self.noise(part, seen, index, maps) for part, seen in self._parts(x, y)])
                 x = tables.step(x, eps, index, streams.normal_like(x))
                 done += len(x)
                 if self.observe is not None:
@@ -104,9 +101,16 @@ class ReleasedTranslation:
     def _parts(self, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
         return list(zip(torch.split(x, self.batch), torch.split(y, self.batch), strict=True))
 
-    def _eps(self, x: Tensor, y: Tensor, maps: ConditionMaps, index: int) -> Tensor:
+    def _maps(self) -> ConditionMaps:
+        chosen = self.prior.condition
+        return ConditionMaps(
+            chosen if self.normalise is None else chosen.model_copy(update={"normalise": self.normalise})
+        )
+
+    def noise(self, x: Tensor, y: Tensor, index: int, maps: ConditionMaps | None = None) -> Tensor:
+        """The noise that the network sees in states x (B, 1, H, W) of a level, shown the maps with images y."""
         # The self map could be kept; it costs as much as the cross map, a hundredth of the network.
-        given = torch.cat([x, maps.of_images(y, x)], 1)
+        given = torch.cat([x, (maps or self._maps()).of_images(y, x)], 1)
         found: Tensor = self.prior.prior.network(given, torch.full((len(x),), float(index)))
         return found
 

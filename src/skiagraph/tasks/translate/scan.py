@@ -130,7 +130,7 @@ def read_scan(path: Path, settings: SourceSettings, prior: TargetPrior, on_progr
     )
     _refuse_cut_off(volume, mask, scaling)
     on_progress("resampling", 3, 4)
-    frame = frame_of(volume, mask, prior.spacing_mm, prior.size)
+    frame = frame_of(volume, mask, prior.spacing_mm, prior.size, prior.multiple)
     stack = stack_of(*framed(volume, mask, frame, scaling), frame, scan_name(path))
     if not bool(stack.mask.any()):
         raise DataError(
