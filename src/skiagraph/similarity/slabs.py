@@ -5,9 +5,11 @@ What is plain (single precision on the processor, no gradient, largest window) g
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial, reduce
 
@@ -23,6 +25,7 @@ from skiagraph.similarity.windows import Boundary, WindowKind, patch_list, shift
 __all__ = ["Plan", "compute_map", "other_order"]
 
 _CHUNK = 2**20  # histogram entries that are worked on at once: they stay in the processor's cache
+_RETURN_EVERY = 8  # parts with a gradient, after which freed memory is given back
 _COPIES = 12  # a bound on the rows of weights kept per voxel, in units of one full row
 
 
@@ -88,6 +91,16 @@ def compute_map(plan: Plan, first: Tensor, second: Tensor, mask: Tensor | None) 
         tile = _Tile.cut(plan, first[samples], second[samples], patches, windows, region)
         result[chosen] = tile.values(None if mask is None else mask[chosen])
     return result
+
+
+def _return_memory(gradient: Tensor | None = None) -> None:
+    """Give freed memory back to the system.
+
+    With a gradient small tensors stay between large ones that go, which keeps glibc from doing so by itself: the
+    program would grow by some of what it computes with at every step. Elsewhere than in glibc nothing is done.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tiles(plan: Plan, batch: int) -> Iterator[tuple[slice, tuple[slice, ...]]]:
@@ -196,11 +209,14 @@ class _Tile:
             result = result + 0 * (self.first.sum() + self.second.sum())  # differentiable when nothing is left
         wanted = wanted & ~trimmed.independent
         for rows, own, other in trimmed.groups(wanted):
-            for part in torch.split(rows, self._chunk(own.length, other.length, graded)):
+            for number, part in enumerate(torch.split(rows, self._chunk(own.length, other.length, graded))):
                 arguments = (part, own.rows, own.first_row[part], other.rows, other.first_row[part])
                 if graded:
                     found = checkpoint(self._reduced, *arguments, use_reentrant=False)
                     result = result.index_put((part,), found)
+                    if number % _RETURN_EVERY == 0:
+                        _return_memory()
+                        found.register_hook(_return_memory)  # on the way back too
                 else:
                     result.index_copy_(0, part, self._reduced(*arguments))
         return result.reshape(self.shape)

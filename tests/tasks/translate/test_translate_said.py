@@ -15,9 +15,10 @@ from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.translate import plan
 from skiagraph.tasks.translate.frame import MARGIN_MM
 from skiagraph.tasks.translate.guidance import SimilarityEnergy
+from skiagraph.tasks.translate.guided import GuidedTranslation
 from skiagraph.tasks.translate.plan import expectation
-from skiagraph.tasks.translate.prior import StackMaps
-from skiagraph.tasks.translate.run import translate
+from skiagraph.tasks.translate.prior import StackMaps, TargetPrior
+from skiagraph.tasks.translate.run import chosen_method, translate
 from skiagraph.tasks.translate.run_settings import TranslateSettings
 
 
@@ -118,4 +119,8 @@ def test_a_dry_run_counts_maps_of_the_state_and_pushes(
     monkeypatch.setattr(plan.time, "perf_counter", lambda: clock[0])
     told = expectation(asked)
     batch = min(asked.batch, told["slices"])
-    assert told["seconds_in_the_network"] == pytest.approx(100.0 * 10 * 2 * told["slices"] / batch, rel=1e-3)
+    method = chosen_method(asked, TargetPrior.load(own))
+    assert isinstance(method, GuidedTranslation)
+    assert (method.pushed > 3) is (mode == "gradient")
+    times = 2 * (10 if mode == "condition" else method.pushed)
+    assert told["seconds_in_the_network"] == pytest.approx(100.0 * times * told["slices"] / batch, rel=1e-3)

@@ -86,9 +86,23 @@ class GuidedTranslation:
         branches = 2 if self.mode != "gradient" and self.weight not in (0, 1) else 1
         return self.steps * self.candidates * passes * branches * len(self.planes)
 
+    @property
+    def walk(self) -> Walk:
+        """Of one candidate."""
+        return Walk(self.steps, self.rule, 1.0 if self.strength is None else self.strength)
+
+    @property
+    def pushed(self) -> int:
+        """Steps at which the similarity pushes."""
+        if self.mode == "condition" or self.push == 0:
+            return 0
+        schedule = self.prior.schedule
+        alpha, sigma = schedule(self.walk.grid(schedule)(schedule)[:-1])
+        return int(((sigma / alpha >= _RHO[0]) & (sigma / alpha <= _RHO[1])).sum())
+
     def __call__(self, source: SourceStack, streams: Streams) -> Translation:
         """Translate a stack; candidates draw from forks of the slices' streams."""
-        walk = Walk(self.steps, self.rule, 1.0 if self.strength is None else self.strength)
+        walk = self.walk
         base = self.prior.stack_denoiser(self.batch)
         base.observe = self.observe
         coefficient = coefficient_of(self.consistency, source.spacing_mm[0])
@@ -101,7 +115,7 @@ class GuidedTranslation:
             found.append(torch.where(source.mask, walk.run(denoiser, start, own), -1.0))
         every = torch.stack(found)
         deviation = every.std(0) if self.candidates > 1 else None
-        notes = (*self._notes(source), *self._unpushed(walk))
+        notes = (*self._notes(source), *self._unpushed())
         return Translation(every.mean(0), self.calls, every, deviation, notes)
 
     def denoiser(self, source: SourceStack, base: StackDenoiser) -> Denoiser:
@@ -130,13 +144,9 @@ class GuidedTranslation:
             return ()
         return (f"{len(flat)} source slices are constant (first: {flat[0]}); there the result is the prior's guess.",)
 
-    def _unpushed(self, walk: Walk) -> tuple[str, ...]:
+    def _unpushed(self) -> tuple[str, ...]:
         """What to say where no step lies at levels at which the similarity pushes."""
-        if self.mode == "condition" or self.push == 0:
-            return ()
-        schedule = self.prior.schedule
-        alpha, sigma = schedule(walk.grid(schedule)(schedule)[:-1])
-        if bool(((sigma / alpha >= _RHO[0]) & (sigma / alpha <= _RHO[1])).any()):
+        if self.mode == "condition" or self.push == 0 or self.pushed:
             return ()
         return (
             f"None of the {self.steps} steps lies at noise-to-signal ratios from {_RHO[0]:g} to {_RHO[1]:g}, where the "

@@ -37,6 +37,9 @@ _MAP_SECONDS = 4.0e-6
 _LEVEL = 0.4
 """Where in the table the estimate is timed: a level at which similarities push."""
 
+_OVAL, _TIMES, _TIMING_SECONDS = 0.7, 4, 4.0
+"""Of the foreground that is timed: its radius squared; how often, and for how long."""
+
 _HEAD_MM = 150.0
 """From the top to the bottom of a brain with its stem."""
 
@@ -67,9 +70,8 @@ def expectation(settings: TranslateSettings) -> dict[str, Any]:
         frame = frame_of(volume, mask, prior.spacing_mm, prior.size, prior.multiple)
         columns, rows, slices = frame.grid.shape
     batch = min(settings.batch, slices)
-    one, rounds = _seconds_a_slice(method, prior, batch, (rows, columns)), _rounds(method)
     voxels = volume.array.size
-    network = one * rounds * slices
+    network = slices * _network_seconds(method, prior, batch, (rows, columns))
     maps = _MAP_SECONDS * rows * columns * slices * 4 / torch.get_num_threads()
     seconds = network + maps + _VOXEL_SECONDS * voxels + (_SYNTHSTRIP[0] if finds_brain else 0)
     memory = _BASE_GIB + _VOXEL_BYTES * voxels / 2**30
@@ -83,33 +85,41 @@ def expectation(settings: TranslateSettings) -> dict[str, Any]:
     }
 
 
-def _rounds(method: GuidedTranslation | ReleasedTranslation) -> int:
-    """How often the steered denoiser is asked for each slice."""
-    if isinstance(method, ReleasedTranslation):
-        return method.levels
-    return method.steps * method.candidates * len(method.planes)
-
-
-def _seconds_a_slice(
+def _network_seconds(
     method: GuidedTranslation | ReleasedTranslation, prior: TargetPrior, batch: int, size: tuple[int, int]
 ) -> float:
-    """One estimate of one slice with its maps and its push, the median of a few on this machine just now."""
-    count = int(prior.prior.record.size[0]) if prior.dimensions == 3 else batch
+    """All estimates of one slice, with maps and pushes."""
     size = prior.size if prior.dimensions == 3 else size
-    images = 2 * torch.rand(count, 1, *size, generator=torch.Generator().manual_seed(0)) - 1
-    source = SourceStack(images, torch.ones_like(images, dtype=torch.bool), prior.spacing_mm)
-    time_of_network = torch.tensor(round(_LEVEL * (len(prior.schedule) - 1)))
+    source = _oval(int(prior.prior.record.size[0]) if prior.dimensions == 3 else batch, size, prior)
+    level = round(_LEVEL * (len(prior.schedule) - 1))
     if isinstance(method, ReleasedTranslation):
-        ask: Callable[[], object] = lambda: method.noise(images, source.unit, int(time_of_network))  # noqa: E731
-    else:
-        axial = replace(method, observe=None, refresh=1)
-        denoiser = axial.steered(source, prior.stack_denoiser(batch))
-        ask = lambda: denoiser(images, time_of_network)  # noqa: E731
-    found = []
+        return method.levels * _seconds(lambda: method.noise(source.images, source.unit, level), len(source))
+    base, time_of_network = prior.stack_denoiser(batch), torch.tensor(level)
+
+    def each(push: float) -> float:
+        denoiser = replace(method, observe=None, refresh=1, push=push).steered(source, base)
+        return _seconds(lambda: denoiser(source.images, time_of_network), len(source))
+
+    plain, pushed = each(0.0), method.pushed
+    seconds = plain * (method.steps - pushed) + (each(method.push) * pushed if pushed else 0.0)
+    return seconds * method.candidates * len(method.planes)
+
+
+def _oval(count: int, size: tuple[int, int], prior: TargetPrior) -> SourceStack:
+    """Slices with a foreground as large as a head's."""
+    rows, columns = (torch.linspace(-1, 1, side) for side in size)
+    inside = (rows[:, None] ** 2 + columns**2 < _OVAL).expand(count, 1, *size)
+    images = 2 * torch.rand(count, 1, *size, generator=torch.Generator().manual_seed(0)) - 1
+    return SourceStack(torch.where(inside, images, -1.0), inside, prior.spacing_mm)
+
+
+def _seconds(ask: Callable[[], object], count: int) -> float:
+    """One slice of `count` that are asked for together: the median of a few, or of as many as a few seconds hold."""
+    found: list[float] = []
     with torch.no_grad():
         ask()  # what is made once is not counted
-        for _ in range(4):
+        while len(found) < _TIMES and sum(found) < _TIMING_SECONDS:
             started = time.perf_counter()
             ask()
-            found.append((time.perf_counter() - started) / count)
-    return float(np.median(found))
+            found.append(time.perf_counter() - started)
+    return float(np.median(found)) / count
