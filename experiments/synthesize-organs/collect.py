@@ -98,6 +98,7 @@ def screened(folder: Path) -> list[str]:
 BESIDE = {
     "many": ("Four and ten times as many", "Larger sets, drawn and scored by `many.py`."),
     "walk": ("With fresh noise at every step", "One synthetic crop a real one, drawn with `walk.eta` 1 by `walk.py`."),
+    "long": ("Trained four times as long", "The crops of the section before, by `walk.py --long`."),
 }
 """Folders of further questions: title and what was done."""
 
