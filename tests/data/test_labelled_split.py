@@ -85,3 +85,10 @@ def test_a_patient_on_both_sides_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps(content))
     with pytest.raises(DataError, match="kind"):
         read_image_split(file, data)
+
+
+def test_a_split_that_knows_other_patients_is_refused(tmp_path: Path) -> None:
+    """One made without them would tear patients apart."""
+    file = write_image_split(tmp_path / "split.json", split_images(images(known=False), validation=0.2, seed=1))
+    with pytest.raises(DataError, match=r"'\d+.png' shows '\d+.png' there, 'p\d+' in the data"):
+        read_image_split(file, images())

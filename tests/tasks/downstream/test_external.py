@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.helpers.tiny_sets import classes_of_spots
 
 from skiagraph.data.png import write_png
+from skiagraph.errors import DataError
 from skiagraph.tasks.downstream.page import study_warnings
 from skiagraph.tasks.downstream.sets import read_study_sets
 from skiagraph.tasks.downstream.settings import DownstreamSettings
+from skiagraph.tasks.downstream.study import Study
 
 
 def table(path: Path, seed: int, patients: str) -> Path:
@@ -32,3 +35,29 @@ def test_patients_with_names_of_the_training_set_are_warned_of(tmp_path: Path) -
         assert (
             any("2 patients of the test set bear names of the training set, such as 'p0'" in w for w in told) == warned
         )
+
+
+def test_a_patient_on_both_sides_of_the_table_is_refused(tmp_path: Path) -> None:
+    file = table(tmp_path / "real", 0, "p") / "labels.csv"
+    head, *rows = file.read_text().splitlines()
+    sides = [f"{row},{'test' if number % 2 else 'train'}" for number, row in enumerate(rows)]
+    file.write_text("\n".join([f"{head},split", *sides]) + "\n")
+    with pytest.raises(DataError, match="patient 'p0' stands on the sides train and test"):
+        read_study_sets(DownstreamSettings(real=file.parent))
+
+
+def test_other_real_or_test_images_make_every_training_anew(tmp_path: Path) -> None:
+    real, test = table(tmp_path / "real", 0, "p"), table(tmp_path / "test", 1, "q")
+    given = DownstreamSettings(real=real, test=test, networks=["lenet"], seeds=1)
+
+    def identities() -> list[str]:
+        study = Study(tmp_path / "run", read_study_sets(given), given)
+        return [study.identity(cell) for cell in study.cells]
+
+    before = identities()
+    for seed, place in ((2, real), (3, test)):
+        name, images = next(iter(classes_of_spots(seed, 1).items()))
+        write_png(place / name / "0.png", images[0])
+        after = identities()
+        assert not set(before) & set(after)
+        before = after

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.helpers.tiny_sets import classes_of_spots
 
+from skiagraph.data.labelled_split import split_images, write_image_split
 from skiagraph.data.png import write_png
 from skiagraph.errors import DataError, InputError
 from skiagraph.tasks.synthesize.learn.data import LabelledItems, balanced_places, fixed_split, open_images
@@ -70,6 +71,10 @@ def test_the_split_of_a_run_is_written_once_and_kept(tmp_path: Path) -> None:
     given = settings(tmp_path, split=tmp_path / "run" / "split.json", output=tmp_path / "other", seed=5)
     assert fixed_split(given, images, write=True).split == first.split
     assert json.loads((tmp_path / "other" / "split.json").read_text())["train"] == list(first.split.train)
+    torn = settings(tmp_path, split=tmp_path / "other" / "new.json", output=tmp_path / "other")
+    write_image_split(tmp_path / "other" / "new.json", split_images(images, validation=0.4, seed=9))
+    with pytest.raises(InputError, match="another split"):
+        fixed_split(torn, images, write=True)
     write_png(tmp_path / "data" / "left" / "0.png", classes_of_spots(9, 1, 12)["left"][0])
     with pytest.raises(InputError, match="other images"):
         fixed_split(run, open_images(run), write=True)
