@@ -61,3 +61,20 @@ def test_other_real_or_test_images_make_every_training_anew(tmp_path: Path) -> N
         after = identities()
         assert not set(before) & set(after)
         before = after
+
+
+def test_another_judge_in_the_same_folder_chooses_anew(tmp_path: Path) -> None:
+    real, test = table(tmp_path / "real", 0, "p"), table(tmp_path / "test", 1, "q")
+    judge = tmp_path / "judge"
+    judge.mkdir()
+    found: list[dict[str, str]] = []
+    for weights in (b"one", b"other"):
+        (judge / "model.safetensors").write_bytes(weights)
+        given = DownstreamSettings(real=real, test=test, networks=["lenet"], seeds=1, judge=judge)
+        study = Study(tmp_path / "run", read_study_sets(given), given)
+        found.append({cell.arm.name: study.identity(cell) for cell in study.cells})
+    before, after = found
+    assert {name for name in before if before[name] != after[name]} == {"chosen"}
+    (judge / "model.safetensors").unlink()
+    with pytest.raises(DataError, match=r"model\.safetensors"):
+        Study(tmp_path / "run", read_study_sets(given), given)

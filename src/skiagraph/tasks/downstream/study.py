@@ -21,7 +21,7 @@ from skiagraph.tasks.downstream.arms import Arm, Cell, cells, main_arms, number_
 from skiagraph.tasks.downstream.sets import StudySets
 from skiagraph.tasks.downstream.settings import DownstreamSettings
 from skiagraph.tasks.downstream.train import predict, train_classifier
-from skiagraph.tasks.downstream.uncertain import most_uncertain
+from skiagraph.tasks.downstream.uncertain import judge_identity, most_uncertain
 from skiagraph.tasks.progress import OnProgress
 
 __all__ = ["Scored", "Study"]
@@ -60,6 +60,7 @@ class Study:
         self.cells = tuple(cells(settings))
         self.data = {"real": sets.real.fingerprint(), "test": sets.test.fingerprint()}
         self.data.update({f"synthetic {name}": part.fingerprint() for name, part in sets.synthetic.items()})
+        self.judge = judge_identity(settings.judge)
         self._uncertain: NDArray[np.intp] | None = None
 
     def path(self, cell: Cell) -> Path:
@@ -80,7 +81,7 @@ class Study:
         if arm.name in self.sets.synthetic:
             facts["added"] = self.data[f"synthetic {arm.name}"]
         if arm.name == "chosen":
-            facts["added"] = [settings.rule, str(settings.judge), settings.chosen_share, settings.figure_network]
+            facts["added"] = [settings.rule, self.judge, settings.chosen_share, settings.figure_network]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def read(self, cell: Cell) -> dict[str, Any] | None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skiagraph.data.files import existing_file
 from skiagraph.diffusion.guidance.measures import measure
 from skiagraph.errors import InputError
 from skiagraph.tasks.downstream.arms import TrainingSet, number_of
@@ -14,7 +18,7 @@ from skiagraph.tasks.downstream.settings import DownstreamSettings
 from skiagraph.tasks.downstream.train import predict, train_classifier
 from skiagraph.tasks.progress import OnProgress
 
-__all__ = ["FOLDS", "most_uncertain"]
+__all__ = ["FOLDS", "judge_identity", "most_uncertain"]
 
 FOLDS = 5
 
@@ -39,6 +43,15 @@ def most_uncertain(sets: StudySets, settings: DownstreamSettings, on_progress: O
         chosen += order[: max(1, round(settings.chosen_share * len(places)))].tolist()
     found = np.array(chosen, dtype=np.intp)
     return found[np.argsort(-values[found], kind="stable")]
+
+
+def judge_identity(folder: Path | None) -> str:
+    """Hash of a judge's weights, whatever its folder is called; "None" where none is given."""
+    if folder is None:
+        return str(None)
+    weights = existing_file(folder / "model.safetensors", "the weights of a classifier")
+    with open(weights, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _judged(sets: StudySets, settings: DownstreamSettings) -> NDArray[np.float32]:
