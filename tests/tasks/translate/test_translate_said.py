@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from helpers.tiny_heads import head, prior_folder
 from skiagraph.data.volume import Volume, write_nifti
 from skiagraph.errors import DataError, InputError
+from skiagraph.similarity import similarity
 from skiagraph.tasks.translate import plan
 from skiagraph.tasks.translate.frame import MARGIN_MM
 from skiagraph.tasks.translate.guidance import SimilarityEnergy
@@ -20,6 +22,7 @@ from skiagraph.tasks.translate.plan import expectation
 from skiagraph.tasks.translate.prior import StackMaps, TargetPrior
 from skiagraph.tasks.translate.run import chosen_method, translate
 from skiagraph.tasks.translate.run_settings import TranslateSettings
+from skiagraph.tasks.translate.translatability import TranslatabilityRange
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +127,17 @@ def test_a_dry_run_counts_maps_of_the_state_and_pushes(
     assert (method.pushed > 3) is (mode == "gradient")
     times = 2 * (10 if mode == "condition" else method.pushed)
     assert told["seconds_in_the_network"] == pytest.approx(100.0 * times * told["slices"] / batch, rel=1e-3)
+
+
+def test_the_page_shows_the_check_before_the_work(prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = settings(tmp_path, prior)
+    assert "Can the prior serve this source?" not in translate(asked).page.read_text()
+    slices = torch.rand(30, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(slices, dtype=torch.bool)
+    usual = TranslatabilityRange.fit("lmi", similarity("lmi"), (slices[:20], mask[:20]), (slices[20:], mask[20:]))
+    monkeypatch.setattr(TranslatabilityRange, "load", classmethod(lambda cls, folder: usual))
+    left = translate(asked)
+    page = left.page.read_text()
+    assert "Can the prior serve this source?" in page
+    assert f"distance of self maps {left.figures['translatability']['distance']:.3f}" in page
+    assert (left.folder / "translatability.png").exists()

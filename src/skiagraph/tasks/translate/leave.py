@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ __all__ = ["Left", "leave"]
 
 PROVENANCE = "synthetic"
 _SHOWN, _LISTED = 6, 12
+_PANELS = (0.3, 0.645)
+"""Where the check's picture is cut into its three panels."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def leave(
         write_text(staged / "run.json", json.dumps(record, indent=1))
         if picture is not None:
             write_whole(staged / "translatability.png", picture)
-        write_page(_page(f"{name} as {modality}", settings, scan, result, record), staged / "report.html")
+        page = _page(f"{name} as {modality}", settings, scan, result, record)
+        write_page(replace(page, rows=(*page.rows, *_check_rows(picture, check))), staged / "report.html")
     return Left(folder / image, figures)
 
 
@@ -174,6 +178,25 @@ def _between(steps: Mapping[str, float | None]) -> tuple[Highlight, ...]:
     if steps["result"] is None:
         return ()
     return (Highlight(f"{steps['result']:.4f}", f"step between slices (source {steps['source']:.4f})"),)
+
+
+def _check_rows(picture: bytes | None, check: Mapping[str, Any]) -> tuple[PictureRow, ...]:
+    """Number and picture of the check before the work, where the prior has a range."""
+    from PIL import Image
+
+    if picture is None:
+        return ()
+    drawn = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), dtype=np.float64) / 255
+    low, high = check["usual_95_percent"]
+    told = (
+        f"distance of self maps {check['distance']:.3f}; 95 % of the target's own slices have {low:.3f} to {high:.3f}; "
+        f"{100 * check['share_of_slices_outside']:.0f} % of this source's slices lie outside"
+    )
+    cuts = [round(share * drawn.shape[1]) for share in _PANELS]
+    labels = ("self map of a slice", "how often each value occurs", "slice by slice")
+    panels = zip(np.split(drawn, cuts, axis=1), labels, ("", "", told), strict=True)
+    shown = tuple(Picture(panel, label, caption, provenance="computed") for panel, label, caption in panels)
+    return (PictureRow("Can the prior serve this source?", shown, window=(0.0, 1.0)),)
 
 
 def _region_table(result: Translated) -> Table:
