@@ -173,6 +173,17 @@ def test_a_refused_split_leaves_no_folder(tmp_path: Path) -> None:
     assert not tiny.output.exists()
 
 
+def test_patients_are_counted_in_the_card_and_not_named(tmp_path: Path) -> None:
+    files = sorted(spots_folder(tmp_path / "data").glob("*/*.png"))
+    rows = [f"{path.parent.name}/{path.name},{path.parent.name},MRN-{k // 2:04d}" for k, path in enumerate(files)]
+    (tmp_path / "data" / "labels.csv").write_text("\n".join(["file,label,patient", *rows]) + "\n")
+    train_class_prior(settings(tmp_path))
+    for name in ("README.md", "prior.json", "report.html", "run.json"):
+        assert "MRN-" not in (tmp_path / "run" / name).read_text(), name
+    assert " patients" in (tmp_path / "run" / "README.md").read_text()
+    assert "MRN-0000" in (tmp_path / "run" / "split.json").read_text()  # which stays at home
+
+
 def test_without_dropout_there_is_no_branch_without_label(tmp_path: Path) -> None:
     spots_folder(tmp_path / "data", 4)
     train_class_prior(settings(tmp_path, label_dropout=0.0, variational=0.0, images=8, levels="ddim50"))

@@ -12,8 +12,6 @@ from skiagraph.training.record import DataRecord, EMARecord, NormalisationRecord
 
 __all__ = ["begin_run", "data_record", "loop_settings", "normalisation", "training_record", "warnings_of"]
 
-LISTED = 1000
-
 
 def loop_settings(settings: LearnSettings) -> TrainingSettings:
     """What the loop is told."""
@@ -34,7 +32,7 @@ def normalisation(settings: LearnSettings) -> NormalisationRecord:
 
 
 def data_record(settings: LearnSettings, split: ImageSplit) -> DataRecord:
-    """What the network learned from; names of images, groups counted."""
+    """What the network learned from, counted: names of patients and files stay in split.json, out of the card."""
     found = provenance_of(settings.data)
     images = split.images
     source = SourceRecord(
@@ -44,10 +42,8 @@ def data_record(settings: LearnSettings, split: ImageSplit) -> DataRecord:
         sha256=found.get("sha256"),
         remark=str(found.get("remark", "")),
     )
-    sides = {side: sorted(split.split.heads_of(side)) for side in SIDES}
     shown = {
-        side: names if len(names) <= LISTED else [*names[:3], f"... {len(names)} in all ...", *names[-3:]]
-        for side, names in sides.items()
+        side: [f"{len(heads)} {split.split.kind}s"] if (heads := split.split.heads_of(side)) else [] for side in SIDES
     }
     return DataRecord(
         provenance=str(found.get("provenance", "labelled images, as their owner states")),
