@@ -12,8 +12,9 @@ import torch
 from helpers.tiny_heads import head, prior_folder
 from skiagraph.data.intensity import Scaling, window_scaling
 from skiagraph.data.volume import Volume, read_nifti, write_nifti
+from skiagraph.tasks.translate import guided
 from skiagraph.tasks.translate.frame import frame_of, framed, stack_of
-from skiagraph.tasks.translate.method import Translation
+from skiagraph.tasks.translate.method import SourceStack, Translation, stack_streams
 from skiagraph.tasks.translate.prior import TargetPrior
 from skiagraph.tasks.translate.result import assemble
 from skiagraph.tasks.translate.run import translate
@@ -85,3 +86,12 @@ def test_the_command_passes_on_which_result_is_wanted(prior: Path, tmp_path: Pat
         kept = [read_nifti(left.folder / f"a_T1_candidate-{number}.nii.gz").array for number in (0, 1)]
         found.append(any(np.array_equal(image, one) for one in kept))
     assert found == [False, True]
+
+
+def test_the_noise_of_slices_is_tied_by_their_own_distance(prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[float] = []
+    monkeypatch.setattr(guided, "coefficient_of", lambda name, distance: heard.append(distance) or 0.0)
+    images = torch.zeros(2, 1, 16, 16)
+    stack = SourceStack(images, torch.ones_like(images, dtype=torch.bool), (7.0, 4.0, 3.0))
+    guided.GuidedTranslation(TargetPrior.load(prior), steps=1, candidates=1)(stack, stack_streams(0, 2))
+    assert heard == [7.0]
