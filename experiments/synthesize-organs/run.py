@@ -41,6 +41,7 @@ from pathlib import Path
 import screen
 from collect import collect
 from few import thin
+from sizes import CUT, MORE, SWEEPS, Size, quick, sizes
 
 from skiagraph.cli import main as program
 
@@ -48,13 +49,6 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path("experiments/synthesize-organs")
 PRESETS = Path("src/skiagraph/presets/synthesize")
 KINDS = ("data", "train", "sweep", "synthesize", "audit", "downstream", "collect")
-SWEEPS = {  # name: mode, preset, images of each class, scales
-    "default": ("harden", "default", 2, ("0", "2", "5", "10", "20")),
-    "reference": ("harden", "reference", 2, ("0", "5", "30")),
-    "pairs": ("two-stage", "default", 6, ("0", "1", "2", "5", "10", "20")),
-}
-NETWORKS = ("lenet", "alexnet", "vgg-11", "resnet-10", "resnet-18", "densenet", "efficientnet-b0", "senet")
-NETWORKS = (*NETWORKS, "se-resnet", "vit")
 ARMS: dict[str, tuple[str, ...]] = {
     "unguided": ("--guide.measure", "none"),
     "classifier": ("--guide.measure", "log_prob", "--guide.scale", "2"),
@@ -63,38 +57,9 @@ ARMS: dict[str, tuple[str, ...]] = {
     "uncertainty-strong": ("--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
     "hardened": ("--mode", "two-stage", "--guide.measure", "log_odds_target", "--guide.scale", "{scale:g}"),
 }
-CUT = {  # options of `samples organ-crops`
-    "organs": (),
-    "trunk-wall": ("--crops", "trunk-wall"),
-    "coronal": ("--planes", "coronal"),
-}
 ADDED = ("mild-cfg",)  # the best of screen.py on the validation crops
 TRIAL = "A trial of every step at the smallest size, networks of 64 images and five steps: the figures mean nothing."
-GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened")
-
-
-@dataclass(frozen=True)
-class Size:
-    """What differs between the study, its further sets and its trial."""
-
-    folder: Path
-    crops: str = "organs"
-    every: int = 1
-    lender: Path | None = None
-    per_class: int = 25
-    levels: tuple[str, ...] = ()
-    prior: tuple[str, ...] = ()
-    guide: tuple[str, ...] = ()
-    judge: tuple[str, ...] = ()
-    scale: float = 10.0
-    networks: tuple[str, ...] = NETWORKS
-    seeds: int = 5
-    steps: int = 300
-    batch: int = 32
-    ratio: float = 0.5
-    sweep: tuple[float, ...] = (0.25, 0.5)
-    resamples: int = 2000
-    sweeps: tuple[str, ...] = tuple(SWEEPS)
+GUIDED = ("classifier", "uncertainty", "uncertainty-strong", "hardened", "mined")
 
 
 @dataclass(frozen=True)
@@ -106,37 +71,6 @@ class Step:
     words: tuple[str, ...]
     done: str = "command.json"
     may_fail: bool = False
-
-
-def quick() -> Size:
-    """The smallest size that passes through every line."""
-    small = ("--images", "64", "--warmup", "0", "--batch-size", "8")
-    walk = ("--walk.levels", "6", "--flip-budget", "1", "--filter.no-reject")
-    plain = Size(Path("runs/organs-quick"), every=5, per_class=4, levels=walk, prior=small, guide=small, judge=small)
-    return replace(
-        plain,
-        networks=("lenet", "alexnet"),
-        seeds=2,
-        steps=5,
-        ratio=0.2,
-        sweep=(0.1,),
-        resamples=100,
-        sweeps=("default",),
-    )
-
-
-def sizes() -> dict[str, Size]:
-    """The sets by name: eleven organs, the same from few crops; a second and a third set at a reduced size."""
-    few = Size(Path("runs/organs-few"), every=5, lender=Path("runs/organs"), ratio=2.0)
-    whole = Size(Path("runs/organs"), networks=("lenet", "vgg-11", "resnet-10", "vit"), seeds=3, sweep=())
-    short = {name: ("--images", count) for name, count in (("prior", "50000"), ("guide", "30000"), ("judge", "20000"))}
-    wall = replace(whole, folder=Path("runs/trunk-wall"), crops="trunk-wall", per_class=12, sweeps=(), **short)
-    wall = replace(wall, levels=("--walk.eta", "1", "--precision", "bfloat16"))  # eta 0 leaves a quarter in noise
-    part = replace(few, folder=Path("runs/trunk-wall-few"), crops="trunk-wall", lender=wall.folder, ratio=1.0, sweep=())
-    front = replace(wall, folder=Path("runs/coronal"), crops="coronal")
-    third = replace(part, folder=Path("runs/coronal-few"), crops="coronal", lender=front.folder)
-    named = (few, whole, wall, part, front, third)
-    return {size.folder.name: size for size in named}
 
 
 def trainings(size: Size) -> Iterator[Step]:
@@ -167,7 +101,7 @@ def sweeps(size: Size) -> Iterator[Step]:
 
 def syntheses(size: Size) -> Iterator[Step]:
     """The synthetic sets, the same number of images of every class in each."""
-    for name, guide in ARMS.items():
+    for name, guide in {**ARMS, **{name: MORE[name] for name in size.more}}.items():
         folder = size.folder / "synthetic" / name
         words = ["synthesize", "--prior", str(size.folder / "prior"), "--judge", str(size.folder / "judge")]
         words += ["--classifier", str(size.folder / "noisy-classifier")] if name in GUIDED else []
@@ -179,7 +113,7 @@ def syntheses(size: Size) -> Iterator[Step]:
 
 def audits(size: Size) -> Iterator[Step]:
     """Every set against the crops that its prior learned from, beside the test crops."""
-    places = {name: size.folder / "synthetic" / name for name in ARMS}
+    places = {name: size.folder / "synthetic" / name for name in (*ARMS, *size.more)}
     places.update({name: screen.place(name) for name in ADDED if size.folder == screen.OWNER})
     for name, place in places.items():
         folder, crops = size.folder / "audit" / name, str(size.folder / "crops")
@@ -196,7 +130,7 @@ def source(size: Size) -> Path:
 
 def offered(size: Size, claim: bool) -> dict[str, Path]:
     """The synthetic sets that are there: those of the claim or all, and what screen.py chose."""
-    names = ("unguided", "classifier", "cfg", "uncertainty") if claim else tuple(ARMS)
+    names = (*(("unguided", "classifier", "cfg", "uncertainty") if claim else ARMS), *size.more)
     places = {name: source(size) / "synthetic" / name for name in names}
     found = {name: place for name, place in places.items() if (place / "command.json").exists()}
     added = {name: screen.place(name) for name in ADDED if size.folder == screen.FEW}
@@ -260,10 +194,11 @@ def prepare(size: Size) -> None:
 def main() -> None:
     """Everything that is not there yet, and the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    drawable = (*ARMS, *ADDED, *MORE)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--set", choices=tuple(sizes()), default="organs-few")
     parser.add_argument("--only", nargs="*", choices=KINDS, default=list(KINDS))
-    parser.add_argument("--arms", nargs="*", choices=(*ARMS, *ADDED), default=[*ARMS, *ADDED], help="to draw, audit")
+    parser.add_argument("--arms", nargs="*", choices=drawable, default=list(drawable), help="to draw, audit")
     parser.add_argument("--sweeps", nargs="*", choices=tuple(SWEEPS), default=list(SWEEPS))
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--shard", type=int, nargs=2)

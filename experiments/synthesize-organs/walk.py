@@ -18,10 +18,10 @@ import argparse
 import os
 
 import screen
-from run import NETWORKS
+from sizes import NETWORKS
 
 HERE, LONG = screen.FEW / "walk", screen.FEW / "long"
-SETS = ("fresh-unguided", "fresh-classifier", "fresh-cfg", "fresh-uncertainty")
+SETS = ("fresh-unguided", "fresh-classifier", "fresh-cfg", "fresh-mined", "fresh-uncertainty")
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ class Drawn:
         outside: (B,) share of numbers of the pushed estimates beyond [-1, 1].
         network_calls: evaluations of the prior's network for each image, twins not counted.
         classifier_calls: evaluations of the guiding classifier, with gradient, for each image.
+        seeds: of each image's random stream.
     """
 
     images: Tensor
@@ -35,6 +36,7 @@ class Drawn:
     outside: Tensor
     network_calls: int
     classifier_calls: int
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)

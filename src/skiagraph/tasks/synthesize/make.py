@@ -169,6 +169,7 @@ class Maker:
             has = drawn.has_before[place] and before is not None
             row = self._who(item, has)
             row.update(
+                seed=drawn.seeds[place],
                 limited_share=float(drawn.limited[place]),
                 outside_share=float(drawn.outside[place]),
                 network_calls=drawn.network_calls,
@@ -195,7 +196,6 @@ class Maker:
             "label": classes[item.label],
             "label_index": item.label,
             "number": item.number,
-            "seed": item.seed,
             "source": source,
             "source_label": None if item.source_label is None else classes[item.source_label],
             "before_file": self.folder.place("before", item.label, name) if written else "",

@@ -32,6 +32,7 @@ from skiagraph.diffusion.guidance import (
 from skiagraph.diffusion.guidance.measures import Measure
 from skiagraph.diffusion.inversion import inversion_times
 from skiagraph.errors import InputError
+from skiagraph.tasks.synthesize.candidates import best_of
 from skiagraph.tasks.synthesize.drawn import Drawn, OnStep, Start
 from skiagraph.tasks.synthesize.kit import Kit, ensemble
 from skiagraph.tasks.synthesize.levels import chosen_measure, walk_times
@@ -63,6 +64,11 @@ class Recipe:
             raise InputError(
                 f"classifier: none was given, but guide.measure {guide.measure!r} asks one; give the folder of a "
                 "classifier (`skiagraph train noisy-classifier`), or set guide.measure to none"
+            )
+        if self.measure is None and settings.candidates > 1:
+            raise InputError(
+                f"candidates: found {settings.candidates}, of which the one of the highest measure is kept, but "
+                "guide.measure is none; name a measure (with guide.scale 0 nothing is pushed)"
             )
         self.times = walk_times(kit, settings)
         self.rule = Heun() if walk.inversion == "heun" else DDIM(float(walk.eta or 0.0))
@@ -121,12 +127,14 @@ class Recipe:
             network += second * self._evaluations(self.up, heun)
         if self.settings.first_scale > 0:
             classifier += len(self.times) - 1
-        return {"network": network, "classifier": classifier}
+        times = self.settings.candidates
+        return {"network": times * network, "classifier": times * classifier}
 
     def steps(self) -> tuple[int, int, int]:
         """Steps of the first stage, of the inversion and of the way down."""
         first = len(self.times) - 1 if self.settings.mode == "two-stage" else 0
-        return first, max(len(self.up) - 1, 0) if self.inverts else 0, len(self.down) - 1
+        down = self.settings.candidates * (len(self.down) - 1)
+        return first, max(len(self.up) - 1, 0) if self.inverts else 0, down
 
     @property
     def inverts(self) -> bool:
@@ -197,6 +205,12 @@ class Recipe:
             sources: (B, C, H, W) images in [-1, 1] that are hardened; None from noise.
             on_step: called after each step with the images it advanced.
         """
+        if self.settings.candidates > 1:
+            return best_of(self, items, self.settings.candidates, on_step)
+        return self.one(items, sources, on_step)
+
+    def one(self, items: Sequence[Item], sources: Tensor | None = None, on_step: OnStep | None = None) -> Drawn:
+        """Draw each image once, whatever the candidates."""
         return self.push(items, self.lead(items, sources, on_step), on_step)
 
     def lead(self, items: Sequence[Item], sources: Tensor | None = None, on_step: OnStep | None = None) -> Start:

@@ -143,6 +143,12 @@ class SynthesizeSettings(Settings):
     first_scale: float = Field(
         0.0, ge=0, description="Two-stage: classifier guidance (log_prob) of the first stage; as released 0 or 10."
     )
+    candidates: int = Field(
+        1,
+        ge=1,
+        description="From noise: draw so many for each image and keep the one of the highest measure (mined noise); "
+        "with guide.scale 0 nothing is pushed.",
+    )
     walk: WalkSettings = Field(WalkSettings(), description="The walk.")
     real: Path | None = Field(
         None,
@@ -203,6 +209,8 @@ class SynthesizeSettings(Settings):
             problems.append("walk.handover has an effect with mode two-stage only; leave it out")
         if self.walk.handover == "latent" and self.first_scale > 0:
             problems.append("walk.handover 'latent' needs an unguided first stage (first_scale 0); take 'image'")
+        if self.candidates > 1 and self.mode != "noise":
+            problems.append("candidates has an effect with mode noise only, where an image can be drawn anew")
         if self.walk.reclip and self.walk.threshold is not None:
             problems.append("walk.reclip and walk.threshold both bound the pushed estimate; give one")
         for name in ("depth", "inversion"):
@@ -254,4 +262,7 @@ class SweepSettings(SynthesizeSettings):
 
     def _count_problems(self) -> list[str]:
         wrong = [name for name in ("per_class", "counts", "balance_to") if getattr(self, name) is not None]
-        return [f"{name} has no effect on a sweep; give `images`" for name in wrong]
+        problems = [f"{name} has no effect on a sweep; give `images`" for name in wrong]
+        if self.candidates > 1:
+            problems.append("candidates has no effect on a sweep, which shows one draw at every scale")
+        return problems

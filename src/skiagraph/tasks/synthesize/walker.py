@@ -67,6 +67,7 @@ class Walker:
             self.evidence.outside.float() if pushed else none,
             start.calls[0] + self.tally.samples // len(self.items),
             start.calls[1] + self.evidence.calls,
+            tuple(item.seed for item in self.items),
         )
 
     def _plain(self) -> Denoiser:
