@@ -39,7 +39,7 @@ class GuidedTranslation:
         strength: None or 1 starts from noise; below, from the noised source at index round(1000 strength) - 1.
         weight: strength of the maps; other values than 0 and 1 cost two evaluations.
         energy: similarity of the gradient, by name.
-        push: share of the expected noise norm that an evaluation moves.
+        push: share of the size of the noise found, over the whole slice, that an evaluation moves.
         consistency: noise of neighbouring slices.
         planes: cut along which the estimate is made and averaged.
         refresh: evaluations that one state-dependent map serves.
