@@ -29,7 +29,7 @@ ABOUT = {
     "quarter of the unguided crops stayed noise, as this generator is trained less; nothing else was chosen here.",
     "coronal-few": "A third set: coronal crops of the eleven organs of the same patient, split by coronal slab, with a "
     "generator, guide and judge of its own. Every setting is the second set's, fixed before anything here was trained; "
-    "only the arms of the claim are drawn.",
+    "only the arms of the claim are drawn, and `mined` after the claim was scored.",
 }
 """What the other sets are, for the head of their results."""
 

@@ -3,7 +3,8 @@
     python experiments/synthesize-organs/together.py
 
 reads the trainings that `walk.py` and `run.py --set trunk-wall-few` and `--set coronal-few` left, prints how far the
-uncertainty arm is ahead of every other on each set and on the mean of the sets, and trains nothing. Test crops are
+uncertainty arm, and unpushed images chosen for uncertainty (`mined`), are ahead of every other on each set and on the
+mean of the sets, and trains nothing. Test crops are
 drawn anew within every set; networks and seeds are the same in all of them and are drawn once for all. The sets are of
 one patient, and two of them hold the same organs in other planes: they are not independent heads.
 """
@@ -37,14 +38,14 @@ SETS = {  # title: folder of the study, what stands before the names of its synt
     "organs, coronal": (Path("runs/coronal-few/downstream"), ""),
 }
 RIVALS = ("real", "unguided", "classifier", "cfg")
-PUSHED = "uncertainty"
+UNSURE = ("uncertainty", "mined")
 
 
 def scored(folder: Path, before: str, shared: Draws | None) -> tuple[dict[str, NDArray[np.float64]], Draws]:
-    """(B + 1,) balanced accuracy of every arm on every draw, the plain one first; and the draws.
+    """(B + 1,) balanced accuracy of every arm on every draw, the plain one first; {} if a run is missing; the draws.
 
     Args:
-        folder: of the study; every run of the five arms must be there.
+        folder: of the study.
         before: of the names of its synthetic sets.
         shared: draws of which networks and seeds are taken.
     """
@@ -57,9 +58,11 @@ def scored(folder: Path, before: str, shared: Draws | None) -> tuple[dict[str, N
     draws = draw_study(test.labels, runs, groups=groups, resamples=settings.resamples, seed=order)
     draws = draws if shared is None else replace(draws, runs=shared.runs)
     found = {}
-    for name in (*RIVALS, PUSHED):
+    for name in (*RIVALS, *UNSURE):
         arm = Arm("real") if name == "real" else Arm(before + name, settings.ratio)
         results = [study.read(Cell(seed, network, arm)) for network, seed in runs]
+        if any(result is None for result in results):
+            return {}, draws
         logits = np.stack([result["logits"] for result in results if result is not None]).astype(np.float64)
         recalls = class_recalls(Predictions.of(softmax(logits, -1), test.labels), draws.images)
         found[name] = (mean_of_known(recalls) * draws.runs).sum(1)
@@ -81,12 +84,12 @@ def together() -> list[str]:
     for title, (folder, before) in SETS.items():
         found[title], draws = scored(folder, before, shared)
         shared = shared or draws
-    lines = ["| uncertainty minus | " + " | ".join(found) + " | mean of the sets |"]
-    lines += ["|" + " --- |" * (len(found) + 2)]
-    for rival in RIVALS:
-        ahead = [scores[PUSHED] - scores[rival] for scores in found.values()]
-        cells = [*map(line, ahead), line(np.mean(ahead, 0))]
-        lines += [f"| {rival} | " + " | ".join(cells) + " |"]
+        if not found[title]:
+            return []
+    lines = ["| difference | " + " | ".join(found) + " | mean of the sets |", "|" + " --- |" * (len(found) + 2)]
+    for arm, rival in (*product(UNSURE, RIVALS), UNSURE[::-1]):
+        ahead = [scores[arm] - scores[rival] for scores in found.values()]
+        lines += [f"| {arm} - {rival} | " + " | ".join([*map(line, ahead), line(np.mean(ahead, 0))]) + " |"]
     said = "Points of balanced accuracy; bootstrap over test crops (slabs by class) within each set, and over networks "
     said += "and\nseeds for all sets at once (`together.py`). All sets are of one patient."
     return ["## The claim on all sets drawn alike", "", said, "", *lines, ""]

@@ -24,8 +24,17 @@ HERE, LONG = screen.FEW / "walk", screen.FEW / "long"
 SETS = ("fresh-unguided", "fresh-classifier", "fresh-cfg", "fresh-mined", "fresh-uncertainty")
 
 
+def audit(name: str) -> None:
+    """Hold a set against the crops that its prior learned from; one that fails is named, and scored all the same."""
+    folder, crops = screen.OWNER / "audit" / name, str(screen.OWNER / "crops")
+    if not (folder / "audit.json").exists():
+        words = ["audit", "--synthetic", str(screen.place(name)), "--training", crops, "--held-out", crops]
+        words += ["--split", str(screen.OWNER / "split.json"), "--threads", "1", "--output", str(folder)]
+        screen.run(words, (0, 5))
+
+
 def main() -> None:
-    """Draw and score."""
+    """Draw, audit and score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--long", action="store_true")
@@ -35,6 +44,7 @@ def main() -> None:
         idea = screen.IDEAS[name]
         if isinstance(idea, screen.Drawn):
             screen.draw(name, idea)
+        audit(name)
     words = ["evaluate", "downstream", "--real", str(screen.FEW / "crops"), "--split", str(screen.FEW / "split.json")]
     words += ["--synthetic", *(word for name in SETS for word in (name, str(screen.place(name))))]
     words += ["--against", SETS[-1], "--ratio", "1", "--draw", "patients-by-class", "--resamples", "2000"]
