@@ -54,7 +54,9 @@ class SolverSettings(Settings):
     energy: Literal["mind-ssc", "mind", "lmi", "lncc", "ngf", "nmi"] | None = Field(
         None, description="gradient, hybrid: similarity that is climbed. Preset: mind-ssc."
     )
-    push: float | None = Field(None, ge=0, description="gradient, hybrid: share of the size of the noise found that a step moves. 0.1.")
+    push: float | None = Field(
+        None, ge=0, description="gradient, hybrid: share of the size of the noise found that a step moves. 0.1."
+    )
     consistency: Literal["independent", "correlated", "shared"] | None = Field(
         None, description="Noise of neighbouring slices; correlated: exp(-spacing / 3 mm). Preset: correlated."
     )
