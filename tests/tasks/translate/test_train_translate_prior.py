@@ -17,7 +17,7 @@ from skiagraph.tasks.translate.initial import start_from
 from skiagraph.tasks.translate.objective import TranslatePriorObjective
 from skiagraph.tasks.translate.prior import TargetPrior
 from skiagraph.tasks.translate.settings import ConditionSettings
-from skiagraph.tasks.translate.target_data import find_cases, fitted, read_heads, slabs_of, split_of
+from skiagraph.tasks.translate.target_data import cut_off, find_cases, fitted, read_heads, slabs_of, split_of
 from skiagraph.tasks.translate.train import expectation, target_network, train_translate_prior
 from skiagraph.training.ema import named_state
 
@@ -69,6 +69,21 @@ def test_slabs_are_slices_with_their_neighbours_edges_repeated(heads: Path, tmp_
         wanted = stack[min(max(middle + offset, 0), len(stack) - 1)]
         assert torch.equal(first[offset + 2], wanted)
     assert float(items.batch(torch.arange(len(items)))[:, 2].flatten(1).amax(1).min()) > -1
+
+
+def test_heads_that_the_size_cuts_are_told_on_the_page_and_in_the_record(heads: Path, tmp_path: Path) -> None:
+    wide = prior_settings(heads, tmp_path)
+    read = read_heads(find_cases(wide), ("head-0", "head-1"), wide)
+    columns, rows = read[0].mask.shape[:2]
+    enough = prior_settings(heads, tmp_path, size=[-(-rows // 8) * 8, -(-columns // 8) * 8])
+    assert cut_off(read, enough) == ""
+    small = prior_settings(heads, tmp_path / "prior", size=[8, 8], images=4)
+    kept = fitted(read[0].mask.transpose(2, 1, 0), (8, 8), False).sum() / read[0].mask.sum()
+    assert kept < 0.9
+    made = train_translate_prior(small)
+    assert made.warning.startswith("2 of 2 heads are larger than size (8, 8) and are cut to it")
+    assert json.loads((small.output / "run.json").read_text())["warning"] == made.warning
+    assert "are cut to it" in (small.output / "report.html").read_text()
 
 
 def test_a_size_is_cut_and_padded_about_the_middle() -> None:

@@ -20,8 +20,9 @@ from skiagraph.tasks.progress import OnProgress, silent
 from skiagraph.tasks.translate.frame import frame_of, framed, to_slices
 from skiagraph.tasks.translate.settings import TranslatePriorSettings
 
-__all__ = ["Slabs", "TargetHead", "find_cases", "fitted", "read_head", "read_heads", "slabs_of", "split_of"]
+__all__ = ["Slabs", "TargetHead", "cut_off", "find_cases", "fitted", "read_head", "read_heads", "slabs_of", "split_of"]
 
+_MOST_CUT = 0.01  # of the foreground
 _LEAST_FOREGROUND = 0.02
 
 
@@ -142,6 +143,25 @@ def fitted(array: NDArray[Any], shape: tuple[int, ...], fill: Any) -> NDArray[An
     result = np.full((*array.shape[:lead], *shape), fill, dtype=array.dtype)
     result[tuple(target)] = array[tuple(source)]
     return result
+
+
+def cut_off(heads: list[TargetHead], settings: TranslatePriorSettings) -> str:
+    """What to say where heads are larger than the training slices (volumes), which cut them; else nothing."""
+    size = tuple(settings.size)
+    found: dict[str, float] = {}
+    for head in heads:
+        for plane in settings.planes:
+            mask = to_slices(head.mask, plane)
+            share = 1 - float(fitted(mask, size, False).sum()) / max(1, int(mask.sum()))
+            if share > _MOST_CUT:
+                found[head.case] = max(share, found.get(head.case, 0.0))
+    if not found:
+        return ""
+    worst = max(found, key=lambda case: found[case])
+    return (
+        f"{len(found)} of {len(heads)} heads are larger than size {size} and are cut to it; most of all {worst!r}, "
+        f"which loses {100 * found[worst]:.0f} % of its foreground. Give a larger size, or a larger spacing"
+    )
 
 
 @dataclass(frozen=True, eq=False)

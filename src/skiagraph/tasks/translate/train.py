@@ -24,7 +24,7 @@ from skiagraph.tasks.translate.objective import TranslatePriorObjective
 from skiagraph.tasks.translate.prior_record import describe_target_prior
 from skiagraph.tasks.translate.pseudo import RandomShape
 from skiagraph.tasks.translate.settings import TranslatePriorSettings
-from skiagraph.tasks.translate.target_data import find_cases, read_heads, slabs_of, split_of
+from skiagraph.tasks.translate.target_data import cut_off, find_cases, read_heads, slabs_of, split_of
 from skiagraph.tasks.translate.translatability import TranslatabilityRange
 from skiagraph.tasks.translate.validation import held_out_errors, usual_range
 from skiagraph.training import train
@@ -46,6 +46,7 @@ class TrainedTargetPrior:
         items: different slices (volumes) learned from.
         heads: heads learned from.
         errors: mean squared error of the velocity on held-out heads, with and without maps.
+        warning: what a user of the prior must know, or nothing.
     """
 
     prior: Any
@@ -54,6 +55,7 @@ class TrainedTargetPrior:
     items: int
     heads: int
     errors: dict[str, float] = field(default_factory=dict)
+    warning: str = ""
 
     def record(self) -> dict[str, Any]:
         """Names and values."""
@@ -64,6 +66,7 @@ class TrainedTargetPrior:
             "different_items": self.items,
             "heads": self.heads,
             **{name: round(value, 5) for name, value in self.errors.items()},
+            **({"warning": self.warning} if self.warning else {}),
         }
 
 
@@ -150,7 +153,12 @@ def train_translate_prior(settings: TranslatePriorSettings, on_progress: OnProgr
             on_progress=lambda now: on_progress("images", now.images, now.total),
         )
         made = TrainedTargetPrior(
-            settings.output, trained.images, trained.seconds, len(items), len(split.heads_of("train"))
+            settings.output,
+            trained.images,
+            trained.seconds,
+            len(items),
+            len(split.heads_of("train")),
+            warning=cut_off(heads, settings),
         )
         if first:
             averaged = _with(network, trained.averages["exponential"])
@@ -175,6 +183,7 @@ def _leave(
         {**made.record(), "weights_sha256": written.weights_sha256, "seed": settings.seed},
         title=f"Training of {settings.name}",
         summary=prior.record.summary,
+        warnings=(made.warning,) if made.warning else (),
         highlights=(
             Highlight(str(made.images), "images seen"),
             Highlight(str(made.heads), "heads"),
