@@ -27,6 +27,9 @@ def card(settings: SynthesizeSettings, kit: Kit, ending: str = "") -> str:
         if guided
         else "not pushed by a classifier"
     )
+    if settings.candidates > 1:
+        taken = f"the one of highest `{settings.guide.measure}` was taken"
+        push += f"; of {settings.candidates} draws for each image {taken}"
     return f"""# Synthetic images
 
 **Nothing here was measured.** These images were drawn from the diffusion prior `{kit.name}` (mode {settings.mode},

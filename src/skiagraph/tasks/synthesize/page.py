@@ -34,6 +34,8 @@ def synthesize_page(
     """The page of a finished run."""
     settings = maker.settings
     push = "unpushed" if not maker.recipe.pushes else f"{settings.guide.measure}, scale {settings.guide.scale:g}"
+    if settings.candidates > 1:
+        push += f", the hardest of {settings.candidates} draws by {settings.guide.measure}"
     return Page(
         title=f"Synthetic images from {maker.kit.name}",
         provenance=PROVENANCE,
